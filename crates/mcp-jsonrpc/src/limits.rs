@@ -1,0 +1,84 @@
+//! How much of a message is taken.
+
+use crate::ParseError;
+
+/// How much of a message is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest message or batch, in bytes; at most 4 GiB, which is what a span can count.
+    pub message_len_max: usize,
+    /// How deep arrays and objects may nest.  Nothing here recurses; what is behind might.
+    pub depth_max: usize,
+    /// How many messages a batch may hold (2025-03-26).
+    pub batch_len_max: usize,
+}
+
+impl Default for Limits {
+    /// 64 MiB, 512 levels, 100 messages.
+    fn default() -> Self {
+        Self { message_len_max: 64 << 20, depth_max: 512, batch_len_max: 100 }
+    }
+}
+
+impl Limits {
+    /// Refuses what is too long or too deep.
+    pub(crate) fn check(&self, raw: &[u8]) -> Result<(), ParseError> {
+        let max = self.message_len_max.min(u32::MAX as usize);
+        if max < raw.len() {
+            return Err(ParseError::TooLarge { len: raw.len(), max });
+        }
+        if self.depth_max < depth_at_most(raw, self.depth_max) {
+            return Err(ParseError::TooDeep { max: self.depth_max });
+        }
+        Ok(())
+    }
+}
+
+/// The depth of a text, or any bound on it that is not above `enough`.
+///
+/// Most messages open fewer brackets in all than they may nest, and counting those is cheap.
+fn depth_at_most(raw: &[u8], enough: usize) -> usize {
+    let opened = memchr::memchr2_iter(b'{', b'[', raw).take(enough + 1).count();
+    if opened <= enough { opened } else { depth(raw) }
+}
+
+/// How deep brackets nest outside of strings.
+fn depth(raw: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in raw {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => (),
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => (),
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_what_nests() {
+        assert_eq!(depth(br#"{"a":[1,[2]],"b":"[[[\"[["}"#), 3);
+        assert_eq!(depth(b"[[],[],[]]"), 2);
+        assert_eq!(depth(b"]]]"), 0);
+        assert_eq!(depth_at_most(b"[[],[],[]]", 100), 4);
+        assert_eq!(depth_at_most(b"[[],[],[]]", 3), 2);
+    }
+}

@@ -1,0 +1,74 @@
+//! How messages travel: one trait, whichever way the wire works.
+//!
+//! A [`Transport`] is a way to reach a peer; a [`Session`] is one conversation over it.  The two
+//! halves of a transport crate meet here.  Its *client* half implements `Transport`, its *server*
+//! half is handed one and offers it to the network.  The router between them implements
+//! `Transport` too, so halves compose without knowing of each other:
+//!
+//! ```text
+//! HTTP, stdin ──▶ server half ──▶ router ──▶ client half ──▶ HTTP, child process
+//!                 (is handed a)   (is a)     (is a)
+//!                  Transport      Transport   Transport
+//! ```
+//!
+//! Calls go to the right, answers are what calls return.  Nothing here calls back.
+//!
+//! # What a session promises
+//!
+//! * **Scope.**  [`Session::send`] carries one message and returns what the peer says *to it*.
+//!   What the peer says unasked comes from [`Session::listen`].
+//! * **Backpressure.**  A [`Reply::Stream`] is pulled.  Nobody who does not poll is sent more than
+//!   a bounded queue's worth.
+//! * **Cancellation.**  Dropping the future of `send`, or its stream, abandons the request.  The
+//!   client half tells the peer in the way the peer's era wants: by closing the stream (modern,
+//!   HTTP) or by `notifications/cancelled` (legacy, and stdio in both).
+//! * **Resumption.**  `listen(Some(id))` goes on after that event, where the peer keeps a log.
+//! * **End.**  Dropping the last handle ends the session; [`Session::close`] does so and waits.
+
+mod error;
+mod event;
+mod exchange;
+pub mod func;
+mod inbox;
+pub mod switchboard;
+
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+
+pub use error::{ErrorKind, TransportError};
+pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
+pub use exchange::{Caller, Exchange, Opening, Reply};
+pub use inbox::{Inbox, InboxMax};
+
+/// A way to reach an MCP peer.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Opens a session.
+    ///
+    /// For a stateless peer this moves no byte and yields a session without an id.
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>>;
+
+    /// Finds a session by the id its endpoint announced.
+    ///
+    /// A session answers to the caller that opened it and to no one else: for anybody else it is
+    /// [`ErrorKind::NoSession`], exactly as if it had never been.
+    fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError>;
+}
+
+/// One conversation with a peer.
+pub trait Session: fmt::Debug + Send + Sync + 'static {
+    /// Where this session takes messages, and under which id.
+    ///
+    /// An endpoint is of one hop.  No stream carries it, so that no router can pass the address
+    /// of a server on to a client.
+    fn endpoint(&self) -> Endpoint;
+
+    /// Carries one message to the peer and returns what it says to that message.
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>>;
+
+    /// What the peer says unasked, from now on or after a given event.
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>>;
+
+    /// Ends the session and waits until the peer knows, or cannot be told.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,107 @@
+//! What comes down a stream.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::stream::BoxStream;
+
+use super::TransportError;
+use crate::Message;
+
+/// The events of one reply or of one `listen`.  Dropping it says that nobody listens any more.
+pub type EventStream = BoxStream<'static, Result<Event, TransportError>>;
+
+/// What comes down a stream.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message; with an id where the peer can resume after it.
+    Message {
+        /// Where to go on from, after a disconnection.
+        id: Option<EventId>,
+        /// What the peer says.
+        message: Message,
+    },
+    /// Nothing but a place to resume from and how long to wait before doing so.
+    Pause {
+        /// Where to go on from.
+        id: Option<EventId>,
+        /// How long the peer wants to be left alone.
+        retry: Option<Duration>,
+    },
+}
+
+impl Event {
+    /// The bytes of its message.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Message { message, .. } => message.as_bytes().len(),
+            Self::Pause { .. } => 0,
+        }
+    }
+}
+
+impl From<Message> for Event {
+    /// A message that cannot be resumed after.
+    fn from(message: Message) -> Self {
+        Self::Message { id: None, message }
+    }
+}
+
+/// The address of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where to post to, or whom to write to.
+    pub uri: Arc<str>,
+    /// The session's id; none for a stateless peer, nor before the peer assigned one.
+    pub session: Option<SessionId>,
+}
+
+/// A session's id: visible ASCII, and as secret as a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(Arc<str>);
+
+/// An event's id: opaque to all but the log it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventId(Arc<str>);
+
+impl SessionId {
+    /// The longest id taken from a peer.
+    const LEN_MAX: usize = 512;
+
+    /// Takes an id from the wire; none if it is no id.
+    pub fn new(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
+        (visible && !text.is_empty() && text.len() <= Self::LEN_MAX).then(|| Self(text.into()))
+    }
+
+    /// The id as it goes on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its last six characters: enough to tell two sessions of a log apart, too little to take
+    /// one over.
+    pub fn short(&self) -> &str {
+        let len = self.0.len();
+        if len <= 24 { "…" } else { self.0.get(len - 6..).unwrap_or_default() }
+    }
+}
+
+/// Shows enough to tell two sessions apart, too little to take one over.
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId(…{})", self.short())
+    }
+}
+
+impl EventId {
+    /// Takes an id from the wire; none if it cannot go on one line.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && !text.contains(['\n', '\r', '\0']);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The id as it goes on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

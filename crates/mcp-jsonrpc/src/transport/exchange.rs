@@ -1,0 +1,78 @@
+//! One message on its way, and what came back.
+
+use std::{fmt, sync::Arc};
+
+use super::EventStream;
+use crate::{Message, ProtocolVersion};
+
+/// How a session begins.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Who opens it.
+    pub caller: Caller,
+    /// The revision the caller speaks, where the wire says so before the first message.
+    pub version: Option<ProtocolVersion>,
+    /// Where the caller is to post: the address of the endpoint in front.
+    pub at: Arc<str>,
+}
+
+/// One message on its way to a peer, with all that the wire carries beside the body.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// What to say.
+    pub message: Message,
+    /// Who says it.
+    pub caller: Caller,
+    /// The revision it is said in; none where the wire does not say, and no handshake has.
+    pub version: Option<ProtocolVersion>,
+    /// Fields to pass on unread: `Mcp-Param-*`, `traceparent` and their like.
+    pub carried: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What a peer says to one message.
+pub enum Reply {
+    /// Taken, and no more to say: the fate of notifications and responses.
+    Accepted,
+    /// The response.
+    Single(Message),
+    /// Whatever leads up to the response, and the response last.
+    Stream(EventStream),
+}
+
+/// Who is behind a message, as far as the front door could tell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// The subject of the token; none for a caller that needed no token.
+    pub subject: Option<Arc<str>>,
+    /// What the token allows.
+    pub scopes: Arc<[Box<str>]>,
+}
+
+impl Exchange {
+    /// A message by itself.
+    pub fn new(message: Message, caller: Caller) -> Self {
+        Self { message, caller, version: None, carried: Vec::new() }
+    }
+}
+
+impl Caller {
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self { subject: None, scopes: Arc::from([]) }
+    }
+
+    /// Somebody by this name, without scopes.
+    pub fn named(subject: impl Into<Arc<str>>) -> Self {
+        Self { subject: Some(subject.into()), scopes: Arc::from([]) }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("Accepted"),
+            Self::Single(message) => f.debug_tuple("Single").field(message).finish(),
+            Self::Stream(_) => f.write_str("Stream(..)"),
+        }
+    }
+}
