@@ -61,7 +61,9 @@ mod tests {
         assert_eq!(Id::read("-7"), Some(Id::from(-7)));
         assert_eq!(Id::read(r#""7""#), Some(Id::from("7")));
         assert_eq!(Id::read(r#""a\"b""#), Some(Id::from("a\"b")));
-        for none in ["1.0", "1e3", "null", "true", "{}", "[1]", "99999999999999999999", r#""\ud800""#] {
+        for none in
+            ["1.0", "1e3", "null", "true", "{}", "[1]", "99999999999999999999", r#""\ud800""#]
+        {
             assert_eq!(Id::read(none), None, "{none}");
         }
         assert_eq!(Id::from("a\n\"b").to_string(), r#""a\n\"b""#);

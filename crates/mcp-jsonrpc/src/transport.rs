@@ -69,6 +69,14 @@ pub trait Session: fmt::Debug + Send + Sync + 'static {
     /// What the peer says unasked, from now on or after a given event.
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>>;
 
+    /// Whether it can still carry an exchange, as far as is known without asking the peer.
+    ///
+    /// The wires of one shared channel know when it ended; the others always say yes, and learn
+    /// from the next exchange.
+    fn is_open(&self) -> bool {
+        true
+    }
+
     /// Ends the session and waits until the peer knows, or cannot be told.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -77,6 +77,13 @@ impl TransportError {
         self
     }
 
+    /// The same of an exchange that has certainly not reached the peer.
+    #[must_use]
+    pub fn unsent(mut self) -> Self {
+        self.0.kind = ErrorKind::Unavailable { retry_after: None };
+        self
+    }
+
     /// What can be done about it.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind

@@ -95,7 +95,7 @@ impl Inbox {
     }
 
     /// Takes the next event, and the answer after all of them; none when all is said.
-    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, TransportError>>> {
+    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Event, TransportError>>> {
         let mut state = self.state();
         if let Some(event) = state.queue.pop_front() {
             state.bytes = state.bytes.saturating_sub(event.len());

@@ -28,12 +28,12 @@ use tracing::{debug, warn};
 
 use super::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError};
 use crate::{
-    Id, Kind, Message,
+    Id, Kind, Message, RpcError,
     params::{AnyParams, Cancelled, Progress},
 };
 
-/// How many cancellations may wait to be written.
-const CANCELLATIONS_MAX: usize = 1024;
+/// How many messages of our own may wait to be written.
+const OUTGOING_MAX: usize = 1024;
 
 /// Which message is for whom.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub struct Switchboard(Arc<Board>);
 
 struct Board {
     state: Mutex<State>,
-    cancellations: mpsc::Sender<Message>,
+    outgoing: mpsc::Sender<Message>,
     max: SwitchboardMax,
 }
 
@@ -73,9 +73,11 @@ pub struct Asked {
 struct State {
     last: i64,
     waiting: HashMap<i64, Waiting>,
-    /// Tokens as they went out, as JSON.
+    /// Tokens as they went out, each as JSON in one spelling.
     progress: HashMap<Box<str>, i64>,
     listener: Option<Arc<Inbox>>,
+    /// What came before anybody listened is kept for the first who does.
+    claimed: bool,
     hung_up: Option<Arc<Reason>>,
 }
 
@@ -99,10 +101,12 @@ struct Token {
 impl Switchboard {
     /// A board with nobody on it.
     ///
-    /// Cancellations of abandoned requests come down the receiver, for the binding to write.
+    /// Down the receiver comes what the board has to say, for the binding to write: cancellations
+    /// of abandoned requests, refusals of the peer's requests that nobody listens to.
     pub fn new(max: SwitchboardMax) -> (Self, mpsc::Receiver<Message>) {
-        let (cancellations, receiver) = mpsc::channel(CANCELLATIONS_MAX);
-        let board = Board { state: Mutex::default(), cancellations, max };
+        let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
+        let state = State { listener: Some(Inbox::new(max.inbox)), ..State::default() };
+        let board = Board { state: Mutex::new(state), outgoing, max };
         (Self(Arc::new(board)), receiver)
     }
 
@@ -111,10 +115,11 @@ impl Switchboard {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] for what is no request, [`ErrorKind::Exhausted`] when as many wait
-    /// as may, and whatever [`hang_up`](Self::hang_up) was told once the peer is gone.
+    /// as may, and what [`hang_up`](Self::hang_up) was told, as [`ErrorKind::Unavailable`], once the
+    /// peer is gone.
     pub fn ask(&self, message: &Message) -> Result<(Message, Asked), TransportError> {
         let Some(theirs) = message.id().filter(|_| message.kind() == Kind::Request).cloned() else {
-            let kind = ErrorKind::Invalid(crate::RpcError::INVALID_REQUEST);
+            let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
             return Err(TransportError::new(kind, "only a request can be asked"));
         };
         // Most requests have no token, and a look for the word is cheaper than reading them.
@@ -124,7 +129,7 @@ impl Switchboard {
 
         let mut state = self.state();
         if let Some(reason) = &state.hung_up {
-            return Err(reason());
+            return Err(reason().unsent());
         }
         if self.0.max.in_flight_max <= state.waiting.len() {
             let what = "too many requests are waiting for this server";
@@ -133,10 +138,7 @@ impl Switchboard {
         state.last += 1;
         let ours = state.last;
         let mut outgoing = message.with_id(Id::from(ours));
-        let token = match token {
-            Some(token) => Some(state.enter_token(token, ours, &mut outgoing)),
-            None => None,
-        };
+        let token = token.map(|token| state.enter_token(token, ours, &mut outgoing));
         let cancellable = message.method() != Some("initialize");
         let waiting = Waiting { theirs, token, inbox: Arc::clone(&inbox), cancellable };
         state.waiting.insert(ours, waiting);
@@ -146,25 +148,39 @@ impl Switchboard {
     }
 
     /// What a notification or an answer looks like as it goes out; none if there is no point.
+    ///
+    /// A cancellation fails its asker with [`ErrorKind::Cancelled`], since a peer need not answer
+    /// any more.  It goes no further if askers who share the channel use the id it names twice:
+    /// they cancel by dropping.
     pub fn tell(&self, message: Message) -> Option<Message> {
         if message.method() != Some("notifications/cancelled") {
             return Some(message);
         }
         let theirs = message.read::<Cancelled>().ok()?.request_id;
-        let state = self.state();
-        let (ours, _) = state.waiting.iter().find(|(_, waiting)| waiting.theirs == theirs)?;
-        cancellation(*ours)
+        let ours = self.state().only(&theirs)?;
+        let cancelled = TransportError::new(ErrorKind::Cancelled, "its caller cancelled it");
+        self.remove(ours)?.inbox.finish(Err(cancelled));
+        cancellation(ours)
     }
 
     /// Gives what nobody asked for to whoever takes this stream, and no longer to the last one.
+    /// The first also gets what came before.
     pub fn listen(&self) -> EventStream {
-        let inbox = Inbox::new(self.0.max.inbox);
         let mut state = self.state();
+        let inbox = match state.listener.clone() {
+            Some(first) if !state.claimed => first,
+            last => {
+                let inbox = Inbox::new(self.0.max.inbox);
+                state.listener = Some(Arc::clone(&inbox));
+                if let Some(last) = last {
+                    last.finish(Ok(None));
+                }
+                inbox
+            }
+        };
+        state.claimed = true;
         if state.hung_up.is_some() {
             inbox.finish(Ok(None));
-        }
-        if let Some(last) = state.listener.replace(Arc::clone(&inbox)) {
-            last.finish(Ok(None));
         }
         drop(state);
         stream::poll_fn(move |cx| inbox.poll_next(cx)).boxed()
@@ -182,12 +198,21 @@ impl Switchboard {
     }
 
     /// Passes an event on to the listener.
+    ///
+    /// A request that cannot be passed on is refused, so that the peer does not wait for ever.
     pub fn announce(&self, event: Event) {
-        let listener = self.state().listener.clone();
-        match listener {
-            Some(listener) if listener.push(event).is_ok() => (),
-            Some(_) => warn!("the listener is too slow: event dropped"),
-            None => debug!("nobody listens: event dropped"),
+        let listener = self.state().listener();
+        let left = match listener {
+            Some(listener) => listener.push(event).err(),
+            None => Some(event),
+        };
+        match left {
+            Some(Event::Message { message, .. }) if message.kind() == Kind::Request => {
+                warn!(method = message.method(), "no listener, or a slow one: request refused");
+                self.write(refusal(&message));
+            }
+            Some(_) => debug!("no listener, or a slow one: event dropped"),
+            None => (),
         }
     }
 
@@ -200,7 +225,7 @@ impl Switchboard {
         let reason: Arc<Reason> = Arc::new(reason);
         state.hung_up = Some(Arc::clone(&reason));
         state.progress.clear();
-        let listener = state.listener.take();
+        let listener = state.listener.clone();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         for waiting in waiting.into_values() {
@@ -209,6 +234,11 @@ impl Switchboard {
         if let Some(listener) = listener {
             listener.finish(Ok(None));
         }
+    }
+
+    /// Whether the peer has not hung up.
+    pub fn is_open(&self) -> bool {
+        self.state().hung_up.is_none()
     }
 
     /// How many requests wait for their answer.
@@ -234,17 +264,28 @@ impl Switchboard {
                 return;
             };
             let state = self.state();
-            let ours = state.progress.get(progress_token.get());
+            let ours = state.progress.get(&spelled(progress_token));
             let Some(waiting) = ours.and_then(|ours| state.waiting.get(ours)) else {
                 debug!("progress of nothing: dropped");
                 return;
             };
             let theirs = waiting.token.as_ref().and_then(|token| token.theirs.as_deref());
             let restored = theirs.map(|theirs| message.with_part(progress_token, &theirs));
-            (Arc::clone(&waiting.inbox), restored.and_then(Result::ok).unwrap_or(message.clone()))
+            (
+                Arc::clone(&waiting.inbox),
+                restored.and_then(Result::ok).unwrap_or_else(|| message.clone()),
+            )
         };
         if to.push(message.into()).is_err() {
             warn!("an asker is too slow, or gone: progress dropped");
+        }
+    }
+
+    /// Hands the binding a message of our own; lost if it is far behind.
+    fn write(&self, message: Option<Message>) {
+        let Some(message) = message else { return };
+        if self.0.outgoing.try_send(message).is_err() {
+            debug!("the peer is gone, or too busy to hear of it");
         }
     }
 
@@ -273,14 +314,13 @@ impl fmt::Debug for Switchboard {
 impl State {
     /// Enters a token, and writes another in its place where somebody else's is in use.
     fn enter_token(&mut self, token: &RawValue, ours: i64, outgoing: &mut Message) -> Token {
-        let mut entered = Token { out: token.get().into(), theirs: None };
+        let mut entered = Token { out: spelled(token), theirs: None };
         if self.progress.contains_key(&entered.out) {
-            let another = format!("\"gateway-{ours}\"");
-            let edited = outgoing.read::<AnyParams<'_>>().ok().and_then(|params| {
-                let another = RawValue::from_string(another.clone()).ok()?;
-                outgoing.with_part(params.meta.progress?, &another).ok()
-            });
-            if let Some(edited) = edited {
+            let free = |token: &String| !self.progress.contains_key(token.as_str());
+            let mut ours = (0_u64..).map(|n| format!("\"gateway-{ours}-{n}\""));
+            if let Some(another) = ours.find(free)
+                && let Some(edited) = with_token(outgoing, &another)
+            {
                 entered = Token { out: another.into(), theirs: Some(token.to_owned()) };
                 *outgoing = edited;
             }
@@ -288,6 +328,34 @@ impl State {
         self.progress.insert(entered.out.clone(), ours);
         entered
     }
+
+    /// The request that goes by this id of its asker's, if just one does and can be cancelled.
+    fn only(&self, theirs: &Id) -> Option<i64> {
+        let mut found = self.waiting.iter().filter(|(_, waiting)| waiting.theirs == *theirs);
+        let (ours, waiting) = found.next()?;
+        (found.next().is_none() && waiting.cancellable).then_some(*ours)
+    }
+
+    /// Who listens, or may still come to.
+    fn listener(&mut self) -> Option<Arc<Inbox>> {
+        let gone = |listener: &mut Arc<Inbox>| self.claimed && Arc::strong_count(listener) == 1;
+        self.listener.take_if(gone);
+        self.listener.clone()
+    }
+}
+
+/// One spelling for a token that JSON can spell in many ways.
+fn spelled(token: &RawValue) -> Box<str> {
+    match Id::read(token.get()) {
+        Some(token) => token.to_string().into(),
+        None => token.get().into(),
+    }
+}
+
+fn with_token(message: &Message, token: &str) -> Option<Message> {
+    let token = RawValue::from_string(token.to_owned()).ok()?;
+    let params = message.read::<AnyParams<'_>>().ok()?;
+    message.with_part(params.meta.progress?, &token).ok()
 }
 
 // === impl Asked ===
@@ -338,11 +406,18 @@ impl Drop for Asked {
         let Some(Waiting { cancellable: true, .. }) = self.board.remove(self.ours) else {
             return;
         };
-        let told = cancellation(self.ours).map(|it| self.board.0.cancellations.try_send(it));
-        if !matches!(told, Some(Ok(()))) {
-            debug!(id = self.ours, "peer is gone, or too busy to hear of a cancellation");
-        }
+        self.board.write(cancellation(self.ours));
     }
+}
+
+/// What is said to a request that nobody takes.
+fn refusal(request: &Message) -> Option<Message> {
+    let id = request.id()?;
+    if request.method() == Some("ping") {
+        return Message::response(id, &serde_json::json!({})).ok();
+    }
+    let error = RpcError::new(RpcError::INTERNAL, "no client listens to requests of this session");
+    Message::error(Some(id), &error).ok()
 }
 
 fn cancellation(ours: i64) -> Option<Message> {
