@@ -1,0 +1,44 @@
+//! Everything at once, in the order in which it is cheapest to hear of a fault.
+
+use std::path::Path;
+
+use crate::{
+    deny, doc, fmt, fuzz, lint,
+    run::Outcome,
+    suite::{self, Count},
+    tidy,
+};
+
+/// How long each fuzz target runs here: long enough for the seeds and a look around.
+const FUZZ_SECONDS: u32 = 5;
+
+/// Runs every check, those after a failure too, and closes with what became of each.
+///
+/// The last line counts tests alone; the checks are listed above it.
+pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
+    let mut checks = vec![
+        ("tidy", tidy::check(root)),
+        ("fmt", fmt(root)),
+        ("deny", deny::check(root, strict)),
+        ("lint", lint(root)),
+        ("doc", doc(root)),
+        // Nightly cannot be had everywhere; the targets' seeds are run by the unit tests as well.
+        ("fuzz", fuzz::run(root, FUZZ_SECONDS, false)),
+    ];
+    let mut count = Count::default();
+    checks.push(("test", suite::run(root, strict, &[], &mut count)));
+    println!();
+    let mut failed = Vec::new();
+    for (name, outcome) in &checks {
+        match outcome {
+            Outcome::Done => println!("{name:<5} done"),
+            Outcome::Skipped(why) => println!("{name:<5} SKIPPED: {why}"),
+            Outcome::Failed(why) => {
+                println!("{name:<5} FAILED: {why}");
+                failed.push(*name);
+            }
+        }
+    }
+    println!("{count}");
+    if failed.is_empty() { Outcome::Done } else { Outcome::Failed(failed.join(", ")) }
+}

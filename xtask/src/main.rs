@@ -1,0 +1,118 @@
+//! `cargo xtask`: what cargo does not do by itself.
+//!
+//! CI runs `cargo xtask ci --strict` and no more, so that what is green here is green there.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
+
+mod ci;
+mod deny;
+mod fuzz;
+mod real;
+mod run;
+mod suite;
+mod tidy;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use run::{Outcome, Task};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  ci [--strict]         all of the below up to `test`, and a short replay of the fuzz targets
+  fmt                   is every file formatted
+  lint                  clippy, warnings denied
+  doc                   rustdoc, warnings denied
+  tidy                  what no other tool looks at: arrows, lengths, headers, locks, links
+  deny [--strict]       licences, duplicates, sources, known vulnerabilities
+  test [--strict] [F]   all tests, against real MCP servers and clients; F: names to run
+  real                  install the real servers and clients of `test`, and no more
+  fuzz [--seconds N]    every fuzz target for N seconds (10)
+  bench [ARGUMENT...]   the load generator, built for release
+
+--strict: what cannot run here is a failure, not a counted skip";
+
+/// How long one cargo command may take, a cold build of everything included.
+pub(crate) const CARGO_TIMEOUT: Duration = Duration::from_mins(45);
+
+fn main() -> ExitCode {
+    let root = root();
+    let args: Vec<String> = env::args().skip(1).collect();
+    let Some((command, rest)) = args.split_first() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let strict = rest.iter().any(|it| it == "--strict");
+    let plain: Vec<&str> = rest.iter().map(String::as_str).filter(|it| *it != "--strict").collect();
+    let outcome = match (command.as_str(), plain.as_slice()) {
+        ("ci", []) => ci::run(&root, strict),
+        ("fmt", []) => fmt(&root),
+        ("lint", []) => lint(&root),
+        ("doc", []) => doc(&root),
+        ("tidy", []) => tidy::check(&root),
+        ("deny", []) => deny::check(&root, strict),
+        ("test", names) => suite::test(&root, strict, names),
+        ("real", []) => suite::prepare(&root, strict).map_or_else(|it| it, |_| Outcome::Done),
+        ("fuzz", []) => fuzz::run(&root, fuzz::SECONDS, strict),
+        ("fuzz", ["--seconds", n]) => match n.parse() {
+            Ok(seconds) => fuzz::run(&root, seconds, strict),
+            Err(error) => Outcome::Failed(format!("--seconds {n}: {error}")),
+        },
+        ("bench", _) => bench(&root, rest),
+        ("help" | "--help" | "-h", _) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("cannot do `{}`\n{USAGE}", args.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Skipped(why) => {
+            println!("skipped: {why}");
+            ExitCode::SUCCESS
+        }
+        Outcome::Failed(why) => {
+            eprintln!("failed: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(crate) fn fmt(root: &Path) -> Outcome {
+    Task::cargo(root, &["fmt", "--all", "--check"]).outcome()
+}
+
+pub(crate) fn lint(root: &Path) -> Outcome {
+    let words = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
+    Task::cargo(root, &words).outcome()
+}
+
+pub(crate) fn doc(root: &Path) -> Outcome {
+    Task::cargo(root, &["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .outcome()
+}
+
+/// Builds for release first, so that the time of building is no part of a measurement.
+fn bench(root: &Path, arguments: &[String]) -> Outcome {
+    let build = ["build", "--release", "--locked", "-p", "gateway", "-p", "gateway-bench"];
+    let built = Task::cargo(root, &build).outcome();
+    if !matches!(built, Outcome::Done) {
+        return built;
+    }
+    let mut words = vec!["run", "--release", "--locked", "--quiet", "-p", "gateway-bench", "--"];
+    words.extend(arguments.iter().map(String::as_str));
+    Task::cargo(root, &words).outcome()
+}
+
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
