@@ -1,0 +1,191 @@
+//! The generator's own MCP clients: one session, one call at a time.
+
+mod connection;
+mod pipe;
+mod sse;
+mod streamable;
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
+
+use crate::{
+    error::{Failure, Result, within},
+    rpc::{self, Call},
+};
+
+/// Opening a session may take this long: a child may have to start for it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transport, in front or behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Standard input and output of a child.
+    Stdio,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+    /// Streamable HTTP.
+    Streamable,
+}
+
+impl Wire {
+    /// The text which [`FromStr`] reads.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Stdio => "stdio",
+            Self::Sse => "sse",
+            Self::Streamable => "streamable",
+        }
+    }
+
+    /// Where our own servers offer it.
+    pub(crate) fn path(self) -> &'static str {
+        if self == Self::Sse { "/sse" } else { "/mcp" }
+    }
+}
+
+impl FromStr for Wire {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Stdio, Self::Sse, Self::Streamable]
+            .into_iter()
+            .find(|it| it.text() == text)
+            .ok_or(())
+    }
+}
+
+/// What a session is opened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A URL of HTTP+SSE, or of Streamable HTTP.
+    Http {
+        /// Which of both.
+        wire: Wire,
+        /// Host and port.
+        addr: SocketAddr,
+        /// The path.
+        path: String,
+    },
+    /// A child of its own: program and arguments.
+    Child(std::path::PathBuf, Vec<String>),
+}
+
+/// An open session.
+pub(crate) struct Session {
+    wire: Open,
+    call_timeout: Duration,
+}
+
+enum Open {
+    /// Over Streamable HTTP.
+    Streamable(streamable::Session),
+    /// Over HTTP+SSE.
+    Sse(sse::Session),
+    /// With a child of its own.
+    Pipe(pipe::Session),
+}
+
+impl Session {
+    /// Opens a session: `initialize`, its answer checked, `notifications/initialized`.  A call in
+    /// it may take `call_timeout`.
+    ///
+    /// # Errors
+    /// Whatever went wrong; nothing stays behind.
+    pub(crate) async fn open(target: &Target, call_timeout: Duration) -> Result<Self> {
+        let wire = within(OPEN_TIMEOUT, "opening a session", async {
+            Ok(match target {
+                Target::Http { wire: Wire::Sse, addr, path } => {
+                    Open::Sse(sse::Session::open(*addr, path).await?)
+                }
+                Target::Http { addr, path, .. } => {
+                    Open::Streamable(streamable::Session::open(*addr, path).await?)
+                }
+                Target::Child(program, args) => {
+                    Open::Pipe(pipe::Session::open(program, args).await?)
+                }
+            })
+        })
+        .await?;
+        Ok(Self { wire, call_timeout })
+    }
+
+    /// Makes one call and checks its answer.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] for an answer that is not this call's, otherwise what broke.
+    pub(crate) async fn call(&mut self, call: &Call) -> Result<()> {
+        let (answer, notes) = self.ask(call.id, call.body.clone()).await?;
+        call.check(&answer, notes)
+    }
+
+    /// Asks for the tools and checks that they are ours.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub(crate) async fn list_tools(&mut self, id: u64) -> Result<()> {
+        let (answer, _) = self.ask(id, rpc::list_tools(id)).await?;
+        rpc::check_list(&answer, id)
+    }
+
+    /// Opens the stream for what the server says unasked, where the transport has one of its own.
+    ///
+    /// # Errors
+    /// [`Failure::Status`] when the server has none.
+    pub(crate) async fn listen(&mut self) -> Result<()> {
+        match &mut self.wire {
+            Open::Streamable(session) => session.listen().await,
+            Open::Sse(_) | Open::Pipe(_) => Ok(()),
+        }
+    }
+
+    /// Gives up connections that only requests need, as a client's pool does after a while.
+    pub(crate) fn rest(&mut self) {
+        match &mut self.wire {
+            Open::Streamable(session) => session.rest(),
+            Open::Sse(session) => session.rest(),
+            Open::Pipe(_) => {}
+        }
+    }
+
+    /// Ends the session as its transport provides.
+    ///
+    /// # Errors
+    /// What broke.
+    pub(crate) async fn close(self) -> Result<()> {
+        match self.wire {
+            Open::Streamable(session) => session.close().await,
+            Open::Sse(_) => Ok(()),
+            Open::Pipe(session) => session.close().await,
+        }
+    }
+
+    /// The child that this session has for itself.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.wire {
+            Open::Pipe(session) => session.pid(),
+            Open::Streamable(_) | Open::Sse(_) => None,
+        }
+    }
+
+    /// The answer to `id`, and how many notifications preceded it.
+    async fn ask(&mut self, id: u64, body: bytes::Bytes) -> Result<(bytes::Bytes, u32)> {
+        within(self.call_timeout, "a call", async {
+            match &mut self.wire {
+                Open::Streamable(session) => session.ask(body).await,
+                Open::Sse(session) => session.ask(body).await,
+                Open::Pipe(session) => session.ask(&body).await,
+            }
+        })
+        .await
+        .map_err(|cause| match cause {
+            Failure::Timeout { limit, .. } => {
+                Failure::Timeout { what: format!("call {id}"), limit }
+            }
+            other => other,
+        })
+    }
+}
+
+/// Is it an answer, or something on the way to it?
+fn is_answer(message: &[u8]) -> Result<bool> {
+    Ok(rpc::Envelope::read(message)?.method().is_none())
+}

@@ -1,0 +1,169 @@
+//! Processes of the harness: started, waited for, and ended by handle, come what may.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    net::TcpStream,
+    process::{Child, ChildStdin, Command},
+    time::Instant,
+};
+
+use crate::error::{Failure, Result, within};
+
+/// A process that we start listens within this time.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// A process that was told to end does so within this time; then it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two attempts to connect to a process that starts.
+const ASK_PAUSE: Duration = Duration::from_micros(100);
+/// Of the line in which a server of ours says where it listens.
+const LINE_BYTES_MAX: u64 = 256;
+
+/// A command whose child is killed when its handle is dropped.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness is no part of the product: its processes are its own"
+)]
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.kill_on_drop(true);
+    command
+}
+
+/// A server under the harness; dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Its id, for `/proc`.
+    pub(crate) pid: u32,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    /// When it was started.
+    pub(crate) started: Instant,
+    child: Child,
+    log: Option<PathBuf>,
+    _input: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts another role of this program, and waits for the line with its address.
+    ///
+    /// # Errors
+    /// [`Failure`] when it does not start, or does not listen in time.
+    pub(crate) async fn own(args: &[String]) -> Result<Self> {
+        let program = std::env::current_exe().map_err(Failure::io("this program's path"))?;
+        let mut command = command(&program);
+        // It ends with its input: also when we are killed and cannot end it.
+        command.args(args).arg("--until-eof").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command.spawn().map_err(Failure::io("starting a server of our own"))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let pid = child.id().unwrap_or(0);
+        let what = format!("the start of `{}`", args.join(" "));
+        let line = within(START_TIMEOUT, &what, async {
+            let mut line = String::new();
+            if let Some(output) = output {
+                let mut output = BufReader::new(output.take(LINE_BYTES_MAX));
+                output.read_line(&mut line).await.map_err(Failure::io(what.as_str()))?;
+            }
+            Ok(line)
+        })
+        .await?;
+        let addr = line.trim().strip_prefix("listening ").and_then(|it| it.parse().ok());
+        let addr = addr.ok_or_else(|| Failure::Process(format!("{what}: it said {line:?}")))?;
+        Ok(Self { pid, addr, started, child, log: None, _input: input })
+    }
+
+    /// Starts a foreign program that shall listen on `addr`; what it writes goes to `log`.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when it cannot be started.
+    pub(crate) fn foreign(
+        program: &Path,
+        args: &[String],
+        addr: SocketAddr,
+        log: &Path,
+    ) -> Result<Self> {
+        let file = File::create(log).map_err(Failure::io(format!("{}", log.display())))?;
+        let twin = file.try_clone().map_err(Failure::io(format!("{}", log.display())))?;
+        let mut command = command(program);
+        command.args(args).stdin(Stdio::null()).stdout(file).stderr(twin);
+        let started = Instant::now();
+        let child =
+            command.spawn().map_err(Failure::io(format!("starting {}", program.display())))?;
+        let pid = child.id().unwrap_or(0);
+        let log = Some(log.to_owned());
+        Ok(Self { pid, addr, started, child, log, _input: None })
+    }
+
+    /// Waits until it accepts a connection; returns how long that took from its start.
+    ///
+    /// Asks every tenth of a millisecond: finer than the timer, and not so often that the asking
+    /// takes a core from what starts.
+    ///
+    /// # Errors
+    /// [`Failure::Process`] when it ends before, [`Failure::Timeout`] when it is too slow.
+    pub(crate) async fn listening(&mut self) -> Result<Duration> {
+        while self.started.elapsed() < START_TIMEOUT {
+            if TcpStream::connect(self.addr).await.is_ok() {
+                return Ok(self.started.elapsed());
+            }
+            self.alive()?;
+            tokio::task::block_in_place(|| std::thread::park_timeout(ASK_PAUSE));
+        }
+        let what = format!("listening on {}{}", self.addr, self.last_words());
+        Err(Failure::Timeout { what, limit: START_TIMEOUT })
+    }
+
+    /// Is it still there?
+    ///
+    /// # Errors
+    /// [`Failure::Process`] with its last words when it is not.
+    pub(crate) fn alive(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => {
+                Err(Failure::Process(format!("it ended with {status}{}", self.last_words())))
+            }
+            Err(source) => Err(Failure::Io { what: "waiting for a process".to_owned(), source }),
+        }
+    }
+
+    /// Ends it: politely, then by force.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when the system refuses.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        if self.alive().is_err() {
+            return Ok(());
+        }
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM)
+                .map_err(|cause| Failure::io("ending a process")(cause.into()))?;
+        }
+        match tokio::time::timeout(END_TIMEOUT, self.child.wait()).await {
+            Ok(ended) => ended.map(drop).map_err(Failure::io("waiting for a process")),
+            Err(_) => self.child.kill().await.map_err(Failure::io("killing a process")),
+        }
+    }
+
+    /// The end of its log, as the tail of an error's text.
+    fn last_words(&self) -> String {
+        const LINES: usize = 5;
+        let Some(text) = self.log.as_deref().and_then(|it| std::fs::read(it).ok()) else {
+            return String::new();
+        };
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().rev().take(LINES).collect();
+        let lines: Vec<&str> = lines.into_iter().rev().collect();
+        format!("; its last words: {}", lines.join(" | "))
+    }
+}

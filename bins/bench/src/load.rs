@@ -1,0 +1,206 @@
+//! The closed loop: each session asks, checks the answer, and asks again.
+//!
+//! Sessions are dealt out to threads with a runtime each: no session's wake-up crosses threads, so
+//! that the generator takes as little as it can from the machine which it shares with what it
+//! measures.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    client::{Session, Target},
+    error::{Failure, Result},
+    plan::Plan,
+    rpc::{Ask, Call},
+    stats::Histogram,
+};
+
+/// How often a failure is looked for while a load runs.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A load with all sessions open.  Dropped, it stops by itself.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Children that the sessions have for themselves.
+    pub(crate) children: Vec<u32>,
+    board: Arc<Board>,
+    go: watch::Sender<bool>,
+    shards: Vec<oneshot::Receiver<Result<Histogram>>>,
+}
+
+/// What all threads see.
+#[derive(Debug, Default)]
+struct Board {
+    stop: AtomicBool,
+    recording: AtomicBool,
+    calls: AtomicU64,
+}
+
+/// What one thread does.
+struct Shard {
+    target: Target,
+    ask: Ask,
+    sessions: Vec<usize>,
+    board: Arc<Board>,
+    go: watch::Receiver<bool>,
+    call_timeout: Duration,
+}
+
+type Opened = oneshot::Sender<Result<Vec<u32>>>;
+
+impl Load {
+    /// Opens `count` sessions on as many threads as the plan says.
+    ///
+    /// # Errors
+    /// The first failure of any.
+    pub(crate) async fn open(
+        plan: &Plan,
+        target: &Target,
+        ask: &Ask,
+        count: usize,
+    ) -> Result<Self> {
+        let threads = plan.threads;
+        let (go, start) = watch::channel(false);
+        let board = Arc::new(Board::default());
+        let mut load = Self { children: Vec::new(), board, go, shards: Vec::new() };
+        let mut openings = Vec::new();
+        for nth in 0..threads.min(count) {
+            let shard = Shard {
+                target: target.clone(),
+                ask: ask.clone(),
+                sessions: (nth..count).step_by(threads).collect(),
+                board: Arc::clone(&load.board),
+                go: start.clone(),
+                call_timeout: plan.call_timeout,
+            };
+            let (opened, opening) = oneshot::channel();
+            let (done, end) = oneshot::channel();
+            let run = move || done.send(shard.run(opened));
+            let name = format!("generator-{nth}");
+            thread::Builder::new().name(name).spawn(run).map_err(Failure::io("a thread"))?;
+            openings.push(opening);
+            load.shards.push(end);
+        }
+        for opening in openings {
+            let children = opening.await.map_err(|_| lost())?;
+            load.children.extend(children?);
+        }
+        Ok(load)
+    }
+
+    /// Lets all sessions ask.
+    pub(crate) fn start(&self) {
+        self.go.send_replace(true);
+    }
+
+    /// From now on latencies count.
+    pub(crate) fn record(&self) {
+        self.board.recording.store(true, Relaxed);
+    }
+
+    /// Calls answered rightly since the start.
+    pub(crate) fn calls(&self) -> u64 {
+        self.board.calls.load(Relaxed)
+    }
+
+    /// Waits, but no longer than until the first failure.
+    pub(crate) async fn wait(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.board.stop.load(Relaxed) && Instant::now() < end {
+            sleep(LOOK.min(end.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    /// Stops, closes every session, and returns the latencies of what was recorded.
+    ///
+    /// # Errors
+    /// The first failure of any call.
+    pub(crate) async fn finish(mut self) -> Result<Histogram> {
+        self.board.stop.store(true, Relaxed);
+        let mut all = Histogram::default();
+        for shard in std::mem::take(&mut self.shards) {
+            all.merge(&shard.await.map_err(|_| lost())??);
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.board.stop.store(true, Relaxed);
+    }
+}
+
+impl Shard {
+    fn run(self, opened: Opened) -> Result<Histogram> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(Failure::io("a runtime"))?.block_on(self.work(opened))
+    }
+
+    async fn work(mut self, opened: Opened) -> Result<Histogram> {
+        let sessions = match self.open().await {
+            Ok(sessions) => sessions,
+            Err(cause) => {
+                // Whoever waits for the opening is told why; nobody asks for the end then.
+                drop(opened.send(Err(cause)));
+                return Ok(Histogram::default());
+            }
+        };
+        let children = sessions.iter().filter_map(|(_, session)| session.pid()).collect();
+        if opened.send(Ok(children)).is_err() || self.go.wait_for(|go| *go).await.is_err() {
+            return Ok(Histogram::default());
+        }
+        let mut running = JoinSet::new();
+        for (nth, session) in sessions {
+            running.spawn(ask(session, nth, self.ask.clone(), Arc::clone(&self.board)));
+        }
+        let mut all = Histogram::default();
+        while let Some(done) = running.join_next().await {
+            let done = done.map_err(|_| lost()).flatten();
+            all.merge(&done.inspect_err(|_| self.board.stop.store(true, Relaxed))?);
+        }
+        Ok(all)
+    }
+
+    async fn open(&self) -> Result<Vec<(usize, Session)>> {
+        let mut sessions = Vec::with_capacity(self.sessions.len());
+        for nth in &self.sessions {
+            sessions.push((*nth, Session::open(&self.target, self.call_timeout).await?));
+        }
+        Ok(sessions)
+    }
+}
+
+async fn ask(mut session: Session, nth: usize, ask: Ask, board: Arc<Board>) -> Result<Histogram> {
+    let mut latencies = Histogram::default();
+    let mut id = 0;
+    while !board.stop.load(Relaxed) {
+        id += 1;
+        let call = Call::new(&ask, nth, id);
+        let recording = board.recording.load(Relaxed);
+        let start = Instant::now();
+        session.call(&call).await?;
+        if recording {
+            latencies.record(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        board.calls.fetch_add(1, Relaxed);
+    }
+    session.close().await?;
+    Ok(latencies)
+}
+
+fn lost() -> Failure {
+    Failure::Process("a thread of the generator ended early".to_owned())
+}

@@ -1,0 +1,196 @@
+//! `gateway-bench`: measures the gateway beside the direct connection and beside bare relays.
+//!
+//! One program with three roles: `run` is the harness with its load generator; `upstream` and
+//! `relay` are the servers that it starts.  Not part of the product, and uses nothing of it: what
+//! measures must not share the faults of what is measured.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
+
+mod args;
+mod client;
+mod cold;
+mod error;
+mod fleet;
+mod http;
+mod idle;
+mod load;
+mod machine;
+mod plan;
+mod procfs;
+mod relay;
+mod report;
+mod rounds;
+mod rpc;
+mod sse;
+mod stack;
+mod stats;
+mod streams;
+mod upstream;
+
+use std::{path::Path, process::ExitCode};
+
+use args::Args;
+use client::Wire;
+use error::{Failure, Result};
+use plan::Plan;
+use relay::{Behind, Kind};
+use report::Report;
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "\
+usage: gateway-bench [run] [OPTIONS]       measure, and print a report
+         --quick                           one short round with 8 sessions
+         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold   (default: all but W2 and P)
+         --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
+         --idle-sessions 1000  --cold-servers 1,10  --call-timeout 30
+         --gateway PATH                    (default: `gateway` beside this program)
+         --require-gateway                 a gateway that does not start is a failure, not a `no`
+         --legs direct,hyper-stream,hyper-collect,stdio-shared,gateway
+         --relay-connections own|pool      one connection behind for each in front, or a pool
+         --json FILE  --markdown FILE
+         --lie id|content                  self-test: the upstream lies, the run must fail
+       gateway-bench upstream --transport stdio|sse|streamable [--port N] [--lie …] [--until-eof]
+       gateway-bench relay --kind hyper-stream|hyper-collect --to HOST:PORT
+                           [--connections own|pool] [--port N] [--until-eof]
+       gateway-bench relay --kind stdio-shared [--lie …] [--port N] [--until-eof]";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1).peekable();
+    // Options alone are those of `run`: that is what `cargo xtask bench` passes on.
+    let role = words.next_if(|word| !word.starts_with('-')).unwrap_or_else(|| "run".to_owned());
+    let done = match role.as_str() {
+        "run" => run(words),
+        "upstream" => upstream(words),
+        "relay" => relay(words),
+        _ => Err(Failure::Usage(format!("no role {role:?}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("{text}\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(failure) => {
+            eprintln!("gateway-bench {role}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line of the run's log.
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+fn run(words: impl Iterator<Item = String>) -> Result<()> {
+    let plan = Plan::read(&Args::read(words, &plan::VALUED, &plan::FLAGS)?)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(Failure::io("signals"))?;
+        // Dropping the measurement kills whatever it has started.
+        tokio::select! {
+            done = measure(&plan) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Process("interrupted".to_owned())),
+            _ = terminated.recv() => Err(Failure::Process("terminated".to_owned())),
+        }
+    })
+}
+
+async fn measure(plan: &Plan) -> Result<()> {
+    let folder = tempfile::tempdir().map_err(Failure::io("a temporary folder"))?;
+    let mut report = Report::new(plan, machine::Machine::here());
+    for workload in &plan.workloads {
+        for sessions in &plan.sessions {
+            let load = rounds::measure(plan, workload, *sessions, folder.path()).await?;
+            report.loads.push(load);
+        }
+    }
+    if plan.idle {
+        report.idle = idle::measure(plan, folder.path()).await?;
+    }
+    if plan.cold {
+        report.cold = cold::measure(plan, folder.path()).await?;
+    }
+    report.finish();
+    let text = report.to_string();
+    println!("{text}");
+    if let Some(file) = &plan.markdown {
+        write(file, text)?;
+    }
+    if let Some(file) = &plan.json {
+        let json = serde_json::to_string_pretty(&report);
+        write(file, json.map_err(|cause| Failure::Process(format!("the report: {cause}")))?)?;
+    }
+    report.failure().map_or(Ok(()), |what| Err(Failure::Process(what)))
+}
+
+fn write(file: &Path, text: String) -> Result<()> {
+    std::fs::write(file, text).map_err(Failure::io(file.display().to_string()))
+}
+
+fn upstream(words: impl Iterator<Item = String>) -> Result<()> {
+    let args = Args::read(words, &["--transport", "--port", "--lie"], &["--until-eof"])?;
+    let lie = args.text("--lie").map(plan::parse_lie).transpose()?;
+    let wire = args.text("--transport").unwrap_or_default().parse::<Wire>();
+    match wire {
+        Ok(Wire::Stdio) => upstream::serve_pipe(lie),
+        // Both are served, whichever was asked for: their paths differ.
+        Ok(Wire::Sse | Wire::Streamable) => listen(&args, |listener| async move {
+            upstream::serve(listener, lie).await;
+            Ok(())
+        }),
+        Err(()) => Err(Failure::Usage("--transport: stdio, sse or streamable".to_owned())),
+    }
+}
+
+fn relay(words: impl Iterator<Item = String>) -> Result<()> {
+    let valued = ["--kind", "--to", "--connections", "--port", "--lie"];
+    let args = Args::read(words, &valued, &["--until-eof"])?;
+    let kind = args.text("--kind").unwrap_or_default().parse::<Kind>();
+    let kind = kind.map_err(|()| Failure::Usage("--kind: which relay?".to_owned()))?;
+    if kind == Kind::StdioShared {
+        let program = std::env::current_exe().map_err(Failure::io("this program's path"))?;
+        let mut child = vec!["upstream".to_owned(), "--transport=stdio".to_owned()];
+        child.extend(args.text("--lie").map(|it| format!("--lie={it}")));
+        return listen(&args, |listener| async move {
+            relay::serve_child(listener, program, &child).await
+        });
+    }
+    let to = args.text("--to").and_then(|it| it.parse().ok());
+    let addr = to.ok_or_else(|| Failure::Usage("--to: HOST:PORT".to_owned()))?;
+    let pool = args.text("--connections") == Some("pool");
+    let behind = Behind { addr, collect: kind == Kind::HyperCollect, pool };
+    listen(&args, |listener| async move {
+        relay::serve_wires(listener, behind).await;
+        Ok(())
+    })
+}
+
+/// Binds, says where, and serves until it is told to end.
+fn listen<F: Future<Output = Result<()>>>(
+    args: &Args,
+    serve: impl FnOnce(tokio::net::TcpListener) -> F,
+) -> Result<()> {
+    let port = args.value("--port", 0)?;
+    let until_eof = args.flag("--until-eof");
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let listener = http::bind(port).await?;
+        let addr = listener.local_addr().map_err(Failure::io("the port"))?;
+        println!("listening {addr}");
+        let mut terminated = signal(SignalKind::terminate()).map_err(Failure::io("signals"))?;
+        tokio::select! {
+            done = serve(listener) => done,
+            () = http::input_ended(), if until_eof => Ok(()),
+            _ = terminated.recv() => Ok(()),
+        }
+    });
+    // A thread may be reading from standard input: it is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(Failure::io("a runtime"))
+}

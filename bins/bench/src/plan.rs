@@ -1,0 +1,344 @@
+//! What is measured: workloads, legs, and how long.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    args::Args,
+    client::Wire,
+    error::{Failure, Result},
+    relay::Kind,
+    rpc::Ask,
+    upstream::Lie,
+};
+
+/// What stands between the generator and the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// Nothing.
+    Direct,
+    /// A bare relay.
+    Relay(Kind),
+    /// The gateway.
+    Gateway,
+}
+
+impl Leg {
+    /// Its name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relay(kind) => kind.text(),
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// One kind of load.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    /// Its name on the command line and in reports.
+    pub(crate) name: &'static str,
+    /// In words.
+    pub(crate) what: &'static str,
+    /// The transport in front.
+    pub(crate) front: Wire,
+    /// The transport behind.
+    pub(crate) behind: Wire,
+    /// What is asked.
+    pub(crate) ask: Ask,
+    /// What is measured beside each other; the first relay is the floor.
+    pub(crate) legs: &'static [Leg],
+}
+
+const HTTP: &[Leg] =
+    &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperCollect), Leg::Gateway];
+const STREAM: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Gateway];
+const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
+
+/// Every workload that is calls in a closed loop.  `P…` are measured only when asked for by name.
+pub(crate) const WORKLOADS: [Workload; 8] = [
+    workload(
+        "W1",
+        "Streamable → Streamable, echo of 100 B",
+        ASK,
+        (Wire::Streamable, Wire::Streamable),
+        HTTP,
+    ),
+    workload(
+        "W2-64K",
+        "Streamable → Streamable, echo of 64 KiB",
+        Ask::Echo(64 << 10),
+        (Wire::Streamable, Wire::Streamable),
+        HTTP,
+    ),
+    workload(
+        "W2-1M",
+        "Streamable → Streamable, echo of 1 MiB",
+        Ask::Echo(1 << 20),
+        (Wire::Streamable, Wire::Streamable),
+        HTTP,
+    ),
+    workload("W3", "SSE → SSE, echo of 100 B", ASK, (Wire::Sse, Wire::Sse), STREAM),
+    workload(
+        "W4",
+        "Streamable → stdio, echo of 100 B",
+        ASK,
+        (Wire::Streamable, Wire::Stdio),
+        CHILD,
+    ),
+    workload("W5", "SSE → stdio, echo of 100 B", ASK, (Wire::Sse, Wire::Stdio), CHILD),
+    workload(
+        "P1",
+        "Streamable → Streamable, 20 progress notifications",
+        Ask::Progress(20),
+        (Wire::Streamable, Wire::Streamable),
+        STREAM,
+    ),
+    workload(
+        "P3",
+        "SSE → SSE, 20 progress notifications",
+        Ask::Progress(20),
+        (Wire::Sse, Wire::Sse),
+        STREAM,
+    ),
+];
+const ASK: Ask = Ask::Echo(100);
+
+const fn workload(
+    name: &'static str,
+    what: &'static str,
+    ask: Ask,
+    (front, behind): (Wire, Wire),
+    legs: &'static [Leg],
+) -> Workload {
+    Workload { name, what, front, behind, ask, legs }
+}
+
+/// What one run measures.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Loads.
+    pub(crate) workloads: Vec<Workload>,
+    /// Memory of idle sessions?
+    pub(crate) idle: bool,
+    /// Times of a cold start?
+    pub(crate) cold: bool,
+    /// Sessions at once, one measurement each.
+    pub(crate) sessions: Vec<usize>,
+    /// Idle sessions.
+    pub(crate) idle_sessions: usize,
+    /// Servers of a cold start, one measurement each.
+    pub(crate) cold_servers: Vec<usize>,
+    /// Of one measurement.
+    pub(crate) seconds: f64,
+    /// Interleaved repetitions.
+    pub(crate) rounds: usize,
+    /// Of the generator.
+    pub(crate) threads: usize,
+    /// One call may take this long.
+    pub(crate) call_timeout: Duration,
+    /// The gateway under test.
+    pub(crate) gateway: PathBuf,
+    /// Legs to leave out of those of a workload.
+    pub(crate) legs: Option<Vec<String>>,
+    /// Relays between HTTP servers take connections from a pool.
+    pub(crate) pool: bool,
+    /// The upstream answers wrongly now and then: the run must fail.
+    pub(crate) lie: Option<Lie>,
+    /// Is a gateway that cannot be started a failure?
+    pub(crate) require_gateway: bool,
+    /// Where to write the report as JSON.
+    pub(crate) json: Option<PathBuf>,
+    /// Where to write it as Markdown.
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// The options of `run` that take a value.
+pub(crate) const VALUED: [&str; 14] = [
+    "--workload",
+    "--sessions",
+    "--idle-sessions",
+    "--cold-servers",
+    "--seconds",
+    "--rounds",
+    "--threads",
+    "--call-timeout",
+    "--gateway",
+    "--legs",
+    "--relay-connections",
+    "--lie",
+    "--json",
+    "--markdown",
+];
+/// The options of `run` that take none.
+pub(crate) const FLAGS: [&str; 2] = ["--quick", "--require-gateway"];
+
+/// Of `--sessions` and `--idle-sessions`: each needs descriptors on both sides.
+const SESSIONS_MAX: usize = 5000;
+/// Of `--cold-servers`.
+const SERVERS_MAX: usize = 100;
+/// Of `--seconds`.
+const SECONDS_MAX: f64 = 600.0;
+/// Of `--rounds`.
+const ROUNDS_MAX: usize = 100;
+
+impl Plan {
+    /// Reads the options of `run`.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for what is unknown or beyond a limit.
+    pub(crate) fn read(args: &Args) -> Result<Self> {
+        let quick = args.flag("--quick");
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let names = args.list::<String>("--workload")?;
+        let default = ["W1", "W3", "W4", "W5", "idle", "cold"].map(str::to_owned).to_vec();
+        let (workloads, others) = select(&names.unwrap_or(default))?;
+        let plan = Self {
+            workloads,
+            idle: others.contains(&"idle"),
+            cold: others.contains(&"cold"),
+            sessions: args
+                .list("--sessions")?
+                .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
+            idle_sessions: args.value("--idle-sessions", if quick { 200 } else { 1000 })?,
+            cold_servers: args.list("--cold-servers")?.unwrap_or_else(|| vec![1, 10]),
+            seconds: args.value("--seconds", if quick { 1.0 } else { 2.0 })?,
+            rounds: args.value("--rounds", if quick { 1 } else { 3 })?,
+            threads: args.value("--threads", cores.min(2))?,
+            call_timeout: Duration::from_secs(args.value("--call-timeout", 30)?),
+            gateway: args.text("--gateway").map_or_else(beside_us, |it| Ok(it.into()))?,
+            legs: args.list("--legs")?,
+            pool: match args.text("--relay-connections").unwrap_or("own") {
+                "own" => false,
+                "pool" => true,
+                other => {
+                    return Err(Failure::Usage(format!(
+                        "--relay-connections: own or pool, not {other}"
+                    )));
+                }
+            },
+            lie: args.text("--lie").map(parse_lie).transpose()?,
+            require_gateway: args.flag("--require-gateway"),
+            json: args.text("--json").map(PathBuf::from),
+            markdown: args.text("--markdown").map(PathBuf::from),
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The legs of a workload that were not left out.
+    pub(crate) fn legs<'a>(&'a self, legs: &'a [Leg]) -> impl Iterator<Item = Leg> + 'a {
+        let wanted = |leg: &Leg| {
+            self.legs.as_ref().is_none_or(|names| names.iter().any(|it| it == leg.name()))
+        };
+        legs.iter().copied().filter(wanted)
+    }
+
+    fn check(&self) -> Result<()> {
+        let all = self.sessions.iter().chain([&self.idle_sessions]);
+        let sessions = all.clone().all(|it| (1..=SESSIONS_MAX).contains(it));
+        let servers = self.cold_servers.iter().all(|it| (1..=SERVERS_MAX).contains(it));
+        let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);
+        let seconds = (0.05..=SECONDS_MAX).contains(&self.seconds);
+        let threads = (1..=64).contains(&self.threads);
+        let timeout = (1..=600).contains(&self.call_timeout.as_secs());
+        for (good, rule) in [
+            (sessions, format!("sessions are 1 to {SESSIONS_MAX}")),
+            (servers, format!("servers are 1 to {SERVERS_MAX}")),
+            (rounds, format!("rounds are 1 to {ROUNDS_MAX}")),
+            (seconds, format!("seconds are 0.05 to {SECONDS_MAX}")),
+            (threads, "threads are 1 to 64".to_owned()),
+            (timeout, "the time-out of a call is 1 to 600 seconds".to_owned()),
+        ] {
+            if !good {
+                return Err(Failure::Usage(rule));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads `--lie`.
+///
+/// # Errors
+/// [`Failure::Usage`] for an unknown way to lie.
+pub(crate) fn parse_lie(text: &str) -> Result<Lie> {
+    text.parse().map_err(|()| Failure::Usage(format!("--lie: id or content, not {text}")))
+}
+
+fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
+    let (mut workloads, mut others) = (Vec::new(), Vec::new());
+    for name in names {
+        // `W2` stands for all of its sizes.
+        let named = |it: &&Workload| {
+            it.name
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        let found: Vec<&Workload> = WORKLOADS.iter().filter(named).collect();
+        match ["idle", "cold"].into_iter().find(|it| it == name) {
+            Some(other) => others.push(other),
+            None if found.is_empty() => {
+                let known = WORKLOADS.each_ref().map(|it| it.name).join(" ");
+                return Err(Failure::Usage(format!(
+                    "no workload {name}; there are {known} idle cold"
+                )));
+            }
+            None => workloads.extend(found.into_iter().cloned()),
+        }
+    }
+    Ok((workloads, others))
+}
+
+/// `cargo` puts the gateway beside us.
+fn beside_us() -> Result<PathBuf> {
+    let me = std::env::current_exe().map_err(Failure::io("this program's path"))?;
+    Ok(me.with_file_name("gateway"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Plan> {
+        let words = line.split_whitespace().map(str::to_owned);
+        Plan::read(&Args::read(words, &VALUED, &FLAGS)?)
+    }
+
+    #[test]
+    fn one_name_may_stand_for_several_sizes() {
+        let plan = read("--workload W2,cold").unwrap();
+        let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
+        assert_eq!(names, ["W2-64K", "W2-1M"]);
+        assert!(plan.cold && !plan.idle);
+    }
+
+    #[test]
+    fn without_options_the_whole_first_version_is_measured() {
+        let plan = read("").unwrap();
+        let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
+        assert_eq!(names, ["W1", "W3", "W4", "W5"]);
+        assert!(plan.cold && plan.idle);
+        assert_eq!(plan.gateway.file_name().unwrap(), "gateway");
+    }
+
+    #[test]
+    fn what_is_unknown_or_beyond_a_limit_is_refused() {
+        for line in [
+            "--workload W",
+            "--workload W9",
+            "--sessions 0",
+            "--sessions 5001",
+            "--rounds 0",
+            "--seconds 0",
+            "--seconds 601",
+            "--lie maybe",
+            "--relay-connections x",
+            "--cold-servers 101",
+            "--threads 0",
+            "--call-timeout 0",
+        ] {
+            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
+        }
+    }
+}

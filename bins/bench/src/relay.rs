@@ -1,0 +1,53 @@
+//! Bare relays: what forwarding costs at least on this stack, with no gateway in it.
+
+mod child;
+mod front;
+mod wires;
+
+use std::{net::SocketAddr, str::FromStr};
+
+pub(crate) use {front::serve as serve_child, wires::serve as serve_wires};
+
+/// The kinds of relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// HTTP to HTTP: bodies stream through both ways, unread.
+    HyperStream,
+    /// HTTP to HTTP: collects each message, and reads its id and method only.
+    HyperCollect,
+    /// Streamable or HTTP+SSE in front, one child for all behind, ids re-numbered.
+    StdioShared,
+}
+
+impl Kind {
+    /// The text which [`FromStr`] reads.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::HyperStream => "hyper-stream",
+            Self::HyperCollect => "hyper-collect",
+            Self::StdioShared => "stdio-shared",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::HyperStream, Self::HyperCollect, Self::StdioShared]
+            .into_iter()
+            .find(|it| it.text() == text)
+            .ok_or(())
+    }
+}
+
+/// How a relay between HTTP servers reaches the one behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Host and port.
+    pub(crate) addr: SocketAddr,
+    /// Read messages as far as id and method?
+    pub(crate) collect: bool,
+    /// Connections from a pool shared by all, or one behind for each in front?
+    pub(crate) pool: bool,
+}

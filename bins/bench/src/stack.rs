@@ -1,0 +1,192 @@
+//! What one measurement needs: an upstream, what stands before it, and where to knock.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::{
+    client::{Target, Wire},
+    error::{Failure, Result},
+    fleet::Process,
+    http,
+    plan::{Leg, Plan},
+    relay::Kind,
+};
+
+/// Running processes, and the doors to them.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    /// One door for each server.
+    pub(crate) doors: Vec<Target>,
+    upstream: Option<Process>,
+    middle: Option<Process>,
+}
+
+/// What to build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// What stands between.
+    pub(crate) leg: Leg,
+    /// The transport in front.
+    pub(crate) front: Wire,
+    /// The transport behind.
+    pub(crate) behind: Wire,
+    /// Servers behind; more than one only behind the gateway, and over stdio.
+    pub(crate) servers: usize,
+}
+
+impl Stack {
+    /// Starts everything, and waits until it listens.
+    ///
+    /// # Errors
+    /// [`Failure`] when a part of it does not start; the others are ended.
+    pub(crate) async fn start(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<Self> {
+        let mut stack = Self::begin(plan, wanted, folder).await?;
+        if let Some(middle) = &mut stack.middle {
+            middle.listening().await?;
+        }
+        Ok(stack)
+    }
+
+    /// As [`Stack::start`], but does not wait for what stands between.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub(crate) async fn begin(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<Self> {
+        let child = (own_program()?, child_args(plan));
+        let upstream = match wanted.behind {
+            Wire::Stdio => None,
+            Wire::Sse | Wire::Streamable => Some(upstream(plan, wanted.behind).await?),
+        };
+        let mut stack = Self { doors: Vec::new(), upstream, middle: None };
+        match wanted.leg {
+            Leg::Direct => {
+                let door = match &stack.upstream {
+                    Some(upstream) => own_door(upstream, wanted.behind),
+                    None => Target::Child(child.0, child.1),
+                };
+                stack.doors = vec![door; wanted.servers];
+            }
+            Leg::Relay(kind) => {
+                let middle = relay(plan, kind, stack.upstream.as_ref()).await?;
+                stack.doors = vec![own_door(&middle, wanted.front)];
+                stack.middle = Some(middle);
+            }
+            Leg::Gateway => {
+                let url = stack.upstream.as_ref().map(|it| it.addr);
+                let server = match (wanted.behind, url) {
+                    (Wire::Stdio, _) | (_, None) => json!({"command": child.0, "args": child.1}),
+                    (Wire::Sse, Some(addr)) => {
+                        json!({"type": "sse", "url": format!("http://{addr}/sse")})
+                    }
+                    (Wire::Streamable, Some(addr)) => {
+                        json!({"type": "http", "url": format!("http://{addr}/mcp")})
+                    }
+                };
+                let (middle, doors) = gateway(plan, wanted, &server, folder).await?;
+                stack.doors = doors;
+                stack.middle = Some(middle);
+            }
+        }
+        Ok(stack)
+    }
+
+    /// The process whose cost is the question: what stands between, or the upstream itself.
+    /// `None` where that is the generator's own children.
+    pub(crate) fn measured(&self) -> Option<u32> {
+        self.middle.as_ref().or(self.upstream.as_ref()).map(|it| it.pid)
+    }
+
+    /// The upstream, where it is one process.
+    pub(crate) fn upstream(&self) -> Option<u32> {
+        self.upstream.as_ref().map(|it| it.pid)
+    }
+
+    /// What stands between.
+    pub(crate) fn middle(&mut self) -> Option<&mut Process> {
+        self.middle.as_mut()
+    }
+
+    /// Adds what is left of a process that ended by itself to the cause of a failure.
+    pub(crate) fn explain(&mut self, cause: Failure) -> Failure {
+        match self.middle.as_mut().map(Process::alive) {
+            Some(Err(ended)) => Failure::Process(format!("{cause}; {ended}")),
+            _ => cause,
+        }
+    }
+
+    /// Ends everything, front to back.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when the system refuses.
+    pub(crate) async fn end(self) -> Result<()> {
+        for process in [self.middle, self.upstream].into_iter().flatten() {
+            process.end().await?;
+        }
+        Ok(())
+    }
+}
+
+fn own_door(process: &Process, wire: Wire) -> Target {
+    Target::Http { wire, addr: process.addr, path: wire.path().to_owned() }
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(Failure::io("this program's path"))
+}
+
+fn child_args(plan: &Plan) -> Vec<String> {
+    upstream_args(plan, Wire::Stdio)
+}
+
+fn upstream_args(plan: &Plan, wire: Wire) -> Vec<String> {
+    let mut args = vec!["upstream".to_owned(), format!("--transport={}", wire.text())];
+    args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text())));
+    args
+}
+
+async fn upstream(plan: &Plan, wire: Wire) -> Result<Process> {
+    Process::own(&upstream_args(plan, wire)).await
+}
+
+async fn relay(plan: &Plan, kind: Kind, upstream: Option<&Process>) -> Result<Process> {
+    let mut args = vec!["relay".to_owned(), format!("--kind={}", kind.text())];
+    match upstream {
+        Some(upstream) => args.push(format!("--to={}", upstream.addr)),
+        None => args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text()))),
+    }
+    if plan.pool && upstream.is_some() {
+        args.push("--connections=pool".to_owned());
+    }
+    Process::own(&args).await
+}
+
+async fn gateway(
+    plan: &Plan,
+    wanted: Wanted,
+    server: &serde_json::Value,
+    folder: &Path,
+) -> Result<(Process, Vec<Target>)> {
+    if !plan.gateway.is_file() {
+        return Err(Failure::Process(format!("there is no {}", plan.gateway.display())));
+    }
+    // Free now; whoever takes it meanwhile makes the gateway say so in its last words.
+    let addr = http::bind(0).await?.local_addr().map_err(Failure::io("a free port"))?;
+    let names: Vec<String> = match wanted.servers {
+        1 => vec!["up".to_owned()],
+        count => (1..=count).map(|nth| format!("up{nth}")).collect(),
+    };
+    let servers: serde_json::Map<_, _> =
+        names.iter().map(|name| (name.clone(), server.clone())).collect();
+    let config = json!({"gateway": {"listen": addr.to_string()}, "mcpServers": servers});
+    let file = folder.join("gateway.json");
+    std::fs::write(&file, config.to_string())
+        .map_err(Failure::io(format!("{}", file.display())))?;
+    let args = ["serve".to_owned(), "--config".to_owned(), file.to_string_lossy().into_owned()];
+    let process = Process::foreign(&plan.gateway, &args, addr, &folder.join("gateway.log"))?;
+    let door = |name: &String| {
+        let path = format!("/{name}{}", wanted.front.path());
+        Target::Http { wire: wanted.front, addr, path }
+    };
+    Ok((process, names.iter().map(door).collect()))
+}
