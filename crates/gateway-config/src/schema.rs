@@ -1,0 +1,356 @@
+//! Our own schema: every key, what it used to be called, and what else people write.
+
+use crate::settings::{Limits, Restart, Timeouts};
+
+/// One key, for the reference.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) default: String,
+    pub(crate) meaning: String,
+}
+
+/// An object of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Top,
+    Gateway,
+    Tls,
+    Token,
+    Log,
+    Limits,
+    Timeouts,
+    Server,
+    Tools,
+    Restart,
+    /// An object of a foreign dialect, of which we know the keys we take and no others.
+    Foreign,
+}
+
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+const TOP: &[Row] = &[
+    ("gateway", "object", "`{}`", "The gateway itself."),
+    (
+        "mcpServers",
+        "object",
+        "`{}`",
+        "The servers behind, by name. An entry of another product's file can be pasted. A name is a route: letters, digits, `-`, `_`, `.`.",
+    ),
+    ("$schema", "string", "", "For editors; ignored."),
+];
+
+const GATEWAY: &[Row] = &[
+    (
+        "listen",
+        "string or list",
+        "`127.0.0.1:9090`",
+        "Where to listen: `127.0.0.1:9090`, `:9090` (every interface), `name:9090`, `unix:/path`. Anything but this machine wants `tokens`, or `insecure`.",
+    ),
+    (
+        "publicUrl",
+        "URL",
+        "",
+        "How clients see the gateway from outside. Its path is the mount path, unless `basePath` is given.",
+    ),
+    ("basePath", "string", "empty", "What all routes begin with, such as `/tools`."),
+    (
+        "endpointStyle",
+        "`relative`, `absolute`",
+        "`relative`",
+        "How the SSE transport names its message endpoint: a path, or a whole URL below `publicUrl`.",
+    ),
+    ("tls", "object", "", "TLS in front."),
+    (
+        "tokens",
+        "object or list",
+        "`{}`",
+        "Who may come in: a name and its token, or an object; a list of tokens without names.",
+    ),
+    (
+        "allowedOrigins",
+        "list",
+        "`[]`",
+        "Origins whose pages may call from a browser (CORS): `https://app.example`, or `*`.",
+    ),
+    (
+        "allowedHosts",
+        "list",
+        "`[]`",
+        "`Host` values that are ours, beside the addresses listened on and `publicUrl`'s.",
+    ),
+    (
+        "insecure",
+        "boolean",
+        "`false`",
+        "Serve strangers from outside this machine without any token.",
+    ),
+    (
+        "accept",
+        "`lenient`, `strict`",
+        "`lenient`",
+        "Whether a request with a missing or partial `Accept` is served or gets 406.",
+    ),
+    (
+        "compat",
+        "`off`, `tbxark`",
+        "`off`",
+        "`tbxark`: a raw token without `Bearer` passes, an unknown SSE session answers 400. On in files with `mcpProxy`.",
+    ),
+    ("log", "object", "", "Logging."),
+    ("limits", "object", "", "What bounds the gateway."),
+    ("timeouts", "object", "", "How long things may take."),
+    (
+        "shutdownGrace",
+        "duration",
+        "`10s`",
+        "What running requests get when the gateway is told to end.",
+    ),
+    ("stateDir", "path", "", "Where to keep what has to survive a restart."),
+    (
+        "name",
+        "string",
+        "`mcp-gateway`",
+        "What the gateway calls itself where it speaks for itself.",
+    ),
+    ("version", "string", "its own", "The version it gives beside."),
+];
+
+const TLS: &[Row] = &[
+    ("cert", "path", "required", "The certificate chain (PEM)."),
+    ("key", "path", "required", "Its private key (PEM)."),
+];
+
+const TOKEN: &[Row] = &[
+    ("secret", "string", "", "The token; better `${VAR}` or `${file:path}` than written out."),
+    ("sha256", "string", "", "Its SHA-256 in 64 hex digits, instead of `secret`."),
+    ("servers", "`all` or list", "`all`", "Which servers it opens."),
+];
+
+const LOG: &[Row] = &[
+    ("format", "`text`, `json`", "`text`", "For people, or one JSON object a line."),
+    ("level", "`error`, `warn`, `info`, `debug`, `trace`", "`info`", "This and everything graver."),
+];
+
+const SERVER: &[Row] = &[
+    (
+        "type",
+        "`stdio`, `sse`, `streamable-http`, `http`, `demo`",
+        "by the other keys",
+        "How to reach it. With `url` alone: `sse` if its path ends in `/sse`, else Streamable HTTP first and then SSE (`http` too).",
+    ),
+    (
+        "command",
+        "string",
+        "",
+        "A program to start, without a shell. A whole command line is split.",
+    ),
+    ("args", "list", "`[]`", "Its arguments."),
+    ("env", "object", "`{}`", "Variables of its environment."),
+    ("envFile", "path", "", "A file of `NAME=value` lines; `env` wins."),
+    (
+        "inheritEnv",
+        "boolean",
+        "`false`",
+        "Give it the gateway's whole environment, not only a small part. `true` in TBXark's and mcpo's files, as there.",
+    ),
+    ("cwd", "path", "the gateway's", "Where it runs."),
+    (
+        "url",
+        "URL",
+        "",
+        "An HTTP server to connect to. `user:password@` becomes an `Authorization` header.",
+    ),
+    ("headers", "object", "`{}`", "Header lines for each request to it."),
+    ("ca", "path", "", "Certificates to trust beside the system's (PEM)."),
+    ("insecureTls", "boolean", "`false`", "Accept any certificate of it."),
+    ("disabled", "boolean", "`false`", "Do not start or serve it."),
+    (
+        "startup",
+        "`eager`, `lazy`, `required`",
+        "`eager`",
+        "With the gateway; with the first request; with the gateway, which ends if it fails.",
+    ),
+    (
+        "isolation",
+        "`auto`, `shared`, `caller`, `session`, `request`",
+        "`auto`",
+        "Who shares a session with it.",
+    ),
+    (
+        "tokens",
+        "`inherit`, `open` or list",
+        "`inherit`",
+        "Who may come in: every token that opens it; everybody; the tokens of these names.",
+    ),
+    ("tools", "object", "", "Which of its tools exist for clients."),
+    (
+        "protocol",
+        "`auto` or a revision",
+        "`auto`",
+        "Which revision of the protocol is spoken to it: the newest it knows, or `2025-06-18`, say.",
+    ),
+    (
+        "logEnabled",
+        "boolean",
+        "`true`",
+        "Whether its requests are logged at `info`, or only at `debug`.",
+    ),
+    ("startTimeout", "duration", "`timeouts.start`", "How long a request waits for it to start."),
+    ("connectTimeout", "duration", "`timeouts.connect`", "Connecting to it."),
+    (
+        "firstByteTimeout",
+        "duration",
+        "`timeouts.firstByte`",
+        "From a request to the first part of its answer.",
+    ),
+    ("idleTimeout", "duration", "`timeouts.idle`", "Between two parts of an answer."),
+    (
+        "requestTimeout",
+        "duration",
+        "`timeouts.request`",
+        "From a request to the end of its answer.",
+    ),
+    (
+        "stopTimeout",
+        "duration",
+        "`timeouts.stop`",
+        "Between closing its stdin, SIGTERM and SIGKILL.",
+    ),
+    (
+        "keepAlive",
+        "duration",
+        "`timeouts.keepAlive`",
+        "Between two comments on its silent streams.",
+    ),
+    ("messageLenMax", "size", "`limits.messageLenMax`", "One message from it."),
+    ("sessionMax", "count", "`limits.sessionMax`", "Its sessions."),
+    ("childMax", "count", "`limits.childMax`", "Its child processes."),
+    ("restart", "object", "", "What happens when it dies."),
+];
+
+const TOOLS: &[Row] =
+    &[("allow", "list", "", "These only."), ("block", "list", "", "All but these.")];
+
+/// What other clients write for the same thing; taken in every server's entry.
+pub(crate) const SERVER_ALIASES: &[(&str, &str)] = &[
+    ("transport", "type"),
+    ("transportType", "type"),
+    ("httpUrl", "url of `streamable-http`"),
+    ("serverUrl", "url"),
+    ("enabled", "the opposite of `disabled`"),
+    ("disabledTools", "tools.block"),
+    ("disabled_tools", "tools.block"),
+    ("excludeTools", "tools.block"),
+    ("includeTools", "tools.allow"),
+];
+
+/// What other clients write and a gateway has no use for.
+pub(crate) const SERVER_IGNORED: &[&str] = &["alwaysAllow", "autoApprove", "trust"];
+
+const GATEWAY_RENAMED: &[(&str, &str)] = &[
+    ("addr", "it is called `listen`"),
+    ("address", "it is called `listen`"),
+    ("host", "write both into `listen`: \"127.0.0.1:9090\""),
+    ("port", "write both into `listen`: \"127.0.0.1:9090\""),
+    ("baseURL", "it is called `publicUrl`"),
+    ("baseUrl", "it is called `publicUrl`"),
+    ("authTokens", "it is called `tokens`: {\"name\": \"${TOKEN}\"}"),
+    ("type", "both transports are always served: remove it"),
+    ("options", "`authTokens` is called `tokens` here; the rest belongs to each server"),
+    ("cors", "it is called `allowedOrigins`"),
+];
+
+const SERVER_RENAMED: &[(&str, &str)] = &[
+    (
+        "timeout",
+        "seconds, milliseconds or nanoseconds, by product: write `requestTimeout`: \"60s\"",
+    ),
+    (
+        "options",
+        "its members belong beside `command` here: `disabled`, `logEnabled`, `tools`, `tokens`",
+    ),
+    ("panicIfInvalid", "it is called `startup`: \"required\""),
+    ("authTokens", "`tokens` lists names of `gateway.tokens`"),
+    ("toolFilter", "it is called `tools`: {\"allow\": […]} or {\"block\": […]}"),
+    ("environment", "it is called `env`"),
+    ("arguments", "it is called `args`"),
+    ("totalTimeout", "it is called `requestTimeout`"),
+];
+
+// === impl Scope ===
+
+impl Scope {
+    fn rows(self) -> &'static [Row] {
+        match self {
+            Self::Top => TOP,
+            Self::Gateway => GATEWAY,
+            Self::Tls => TLS,
+            Self::Token => TOKEN,
+            Self::Log => LOG,
+            Self::Server => SERVER,
+            Self::Tools => TOOLS,
+            Self::Limits | Self::Timeouts | Self::Restart | Self::Foreign => &[],
+        }
+    }
+
+    /// Every key, in the order of the reference.
+    pub(crate) fn keys(self) -> Vec<Key> {
+        match self {
+            Self::Limits => Limits::keys(),
+            Self::Timeouts => Timeouts::keys(),
+            Self::Restart => Restart::keys(),
+            _ => self.rows().iter().map(Key::from).collect(),
+        }
+    }
+
+    fn names(self) -> Vec<&'static str> {
+        match self {
+            Self::Limits => Limits::NAMES.to_vec(),
+            Self::Timeouts => Timeouts::NAMES.to_vec(),
+            Self::Restart => Restart::NAMES.to_vec(),
+            _ => self.rows().iter().map(|(name, ..)| *name).collect(),
+        }
+    }
+
+    /// What to write instead of a key that once was, or is somebody else's.
+    pub(crate) fn renamed(self, key: &str) -> Option<&'static str> {
+        let table = match self {
+            Self::Gateway => GATEWAY_RENAMED,
+            Self::Server => SERVER_RENAMED,
+            _ => &[],
+        };
+        table.iter().find(|(old, _)| *old == key).map(|(_, help)| *help)
+    }
+
+    pub(crate) fn did_you_mean(self, key: &str) -> Option<String> {
+        did_you_mean(key, self.names()).or_else(|| {
+            let known: Vec<_> = self.names().iter().map(|name| format!("`{name}`")).collect();
+            (!known.is_empty() && known.len() <= 5)
+                .then(|| format!("known are {}", known.join(", ")))
+        })
+    }
+}
+
+impl From<&Row> for Key {
+    fn from((name, kind, default, meaning): &Row) -> Self {
+        Self { name, kind, default: (*default).to_owned(), meaning: (*meaning).to_owned() }
+    }
+}
+
+/// The nearest known word, if it is near enough to be meant.
+pub(crate) fn did_you_mean<'w>(
+    word: &'w str,
+    known: impl IntoIterator<Item = &'w str>,
+) -> Option<String> {
+    nearest(word, known).map(|known| format!("did you mean `{known}`?"))
+}
+
+/// Near enough: one slip in three letters.
+pub(crate) fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    // The distance is quadratic in the length, and no key of ours is longer.
+    let word: String = word.chars().take(64).flat_map(char::to_lowercase).collect();
+    let distance = |known: &&str| strsim::osa_distance(&word, &known.to_lowercase());
+    let known = known.into_iter().min_by_key(distance)?;
+    (distance(&known) <= (known.len() / 3).max(1)).then_some(known)
+}

@@ -1,0 +1,159 @@
+//! Bounds and waits: every one with its key, its default and its reason, in one table each.
+
+use std::time::Duration;
+
+use crate::{
+    quantity::{show_duration, show_size},
+    reader::{Cx, Object},
+    schema::Key,
+};
+
+macro_rules! kind {
+    (size) => {
+        usize
+    };
+    (count) => {
+        usize
+    };
+    (duration) => {
+        Duration
+    };
+}
+
+macro_rules! shown {
+    (size, $value:expr) => {
+        show_size($value)
+    };
+    (count, $value:expr) => {
+        $value.to_string()
+    };
+    (duration, $value:expr) => {
+        show_duration($value)
+    };
+}
+
+/// Writes a struct of settings: the type, its defaults, its keys, its reader, its reference.
+macro_rules! settings {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident: $kind:ident = $default:expr, $key:literal;)+
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct $name { $($(#[doc = $doc])+ pub $field: kind!($kind),)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $name {
+            pub(crate) const NAMES: &'static [&'static str] = &[$($key),+];
+
+            /// Takes over what the object says; `ours` is its path in our own schema.
+            pub(crate) fn read(&mut self, cx: &mut Cx<'_>, object: &mut Object<'_>, ours: &str) {
+                $(
+                    let given = cx.$kind(object, $key);
+                    cx.set(&format!("{ours}.{}", $key), &mut self.$field, given);
+                )+
+            }
+
+            pub(crate) fn keys() -> Vec<Key> {
+                let default = Self::default();
+                vec![$(Key {
+                    name: $key,
+                    kind: stringify!($kind),
+                    default: shown!($kind, default.$field),
+                    meaning: concat!($($doc),+).trim().to_owned(),
+                }),+]
+            }
+        }
+    };
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+settings! {
+    /// What bounds the gateway. Each counts what its name says; `_len_max` and `_bytes_max` are in
+    /// bytes. Nothing here can be switched off.
+    pub struct Limits {
+        /// One message from a server behind: tools return images and whole tables.
+        message_len_max: size = 64 << 20, "messageLenMax";
+        /// The body of one request in front: arguments are smaller than results, and strangers send them.
+        body_len_max: size = 16 << 20, "bodyLenMax";
+        /// All header lines of one request in front together; tokens of identity providers reach 16 KiB.
+        header_len_max: size = 64 << 10, "headerLenMax";
+        /// Header lines of one request in front.
+        header_count_max: count = 100, "headerCountMax";
+        /// Connections in front at one time; a further one waits to be accepted.
+        connection_max: count = 10_000, "connectionMax";
+        /// Sessions of one server; a further one gets 503.
+        session_max: count = 10_000, "sessionMax";
+        /// Open listening streams of one session; a further one gets 409.
+        stream_max: count = 16, "streamMax";
+        /// Requests of one session that are not answered yet; a further one is refused.
+        in_flight_max: count = 256, "inFlightMax";
+        /// Bytes that wait for one slow reader; beyond, its session ends, and nobody else feels it.
+        queue_bytes_max: size = 4 << 20, "queueBytesMax";
+        /// Messages that wait for one slow reader; beyond, its session ends.
+        queue_len_max: count = 1024, "queueLenMax";
+        /// Messages in one batch (revision 2025-03-26 alone has batches).
+        batch_len_max: count = 100, "batchLenMax";
+        /// Nesting of one message: parsers behind may be recursive.
+        depth_max: count = 512, "depthMax";
+        /// Child processes of one server; a further session waits, then gets 503.
+        child_max: count = 64, "childMax";
+        /// Bytes kept of what one child wrote to stderr.
+        stderr_bytes_max: size = 64 << 10, "stderrBytesMax";
+        /// Lines kept of what one child wrote to stderr.
+        stderr_lines_max: count = 200, "stderrLinesMax";
+    }
+}
+
+settings! {
+    /// How long things may take. Those toward servers behind can be set for each of them too.
+    pub struct Timeouts {
+        /// A request's head in front: slower is an attack or a dead peer.
+        header_read_timeout: duration = seconds(10), "headerRead";
+        /// A request's body in front, between two of its parts.
+        body_read_timeout: duration = seconds(30), "bodyRead";
+        /// One write to a client that does not read; then its connection is closed.
+        write_timeout: duration = seconds(30), "write";
+        /// A session in front that nobody uses and nobody listens to.
+        session_idle_timeout: duration = seconds(30 * 60), "sessionIdle";
+        /// Between two comments on a silent stream: the shortest-tempered proxies cut at 30 s.
+        keep_alive_interval: duration = seconds(15), "keepAlive";
+        /// How long a request waits for its server to start: `npx` may have to fetch a package first.
+        start_timeout: duration = seconds(60), "start";
+        /// Connecting to an HTTP server behind, TLS included.
+        connect_timeout: duration = seconds(10), "connect";
+        /// From a request to the first part of its answer; progress begins it anew.
+        first_byte_timeout: duration = seconds(5 * 60), "firstByte";
+        /// Between two parts of an answer; progress begins it anew.
+        idle_timeout: duration = seconds(5 * 60), "idle";
+        /// From a request to the end of its answer, whatever happens meanwhile.
+        request_timeout: duration = seconds(60 * 60), "request";
+        /// What a child gets after its stdin is closed, and again after SIGTERM, before SIGKILL.
+        stop_timeout: duration = seconds(3), "stop";
+    }
+}
+
+settings! {
+    /// What happens when a server behind dies.
+    pub struct Restart {
+        /// The wait before the first new attempt; it doubles with each.
+        backoff_min: duration = Duration::from_millis(500), "backoffMin";
+        /// The longest wait between two attempts.
+        backoff_max: duration = seconds(30), "backoffMax";
+        /// So many deaths within `crashLoopWindow` are a crash loop: it rests until somebody calls it.
+        crash_loop_count: count = 5, "crashLoopCount";
+        /// The time in which deaths are counted.
+        crash_loop_window: duration = seconds(60), "crashLoopWindow";
+    }
+}
