@@ -1,0 +1,208 @@
+//! Bodies: bounded on the way in, one type on the way out.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::stream::EventBody;
+
+/// What is set aside at once for a body whose head announces a length.
+const RESERVED_LEN_MAX: u64 = 1 << 20;
+
+/// What goes out: nothing, a whole body, or a stream of events.
+#[derive(Debug, Default)]
+pub struct Outgoing(Option<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Bytes),
+    Events(EventBody),
+}
+
+/// Why a body could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Longer than the bound.
+    #[error("body of more than {max} bytes")]
+    TooLarge {
+        /// How many bytes are taken.
+        max: usize,
+    },
+    /// Not complete in time.
+    #[error("body not complete after {after:?}")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection broke.
+    #[error("body broke off")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// No body.
+    pub fn empty() -> Self {
+        Self(None)
+    }
+
+    /// A body in one piece.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self(Some(Kind::Whole(bytes.into())))
+    }
+}
+
+impl From<EventBody> for Outgoing {
+    fn from(events: EventBody) -> Self {
+        Self(Some(Kind::Events(events)))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            None => Poll::Ready(None),
+            Some(Kind::Whole(bytes)) if bytes.is_empty() => Poll::Ready(None),
+            Some(Kind::Whole(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Some(Kind::Events(mut events)) => {
+                let chunk = events.poll_chunk(cx);
+                if !matches!(chunk, Poll::Ready(None)) {
+                    self.0 = Some(Kind::Events(events));
+                }
+                chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            None => true,
+            Some(Kind::Whole(bytes)) => bytes.is_empty(),
+            Some(Kind::Events(_)) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some(Kind::Whole(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Some(Kind::Events(_)) => SizeHint::default(),
+        }
+    }
+}
+
+/// Reads a whole body of at most `max` bytes within `timeout`.
+///
+/// A body that comes in one piece, as most do, is not copied.
+///
+/// # Errors
+///
+/// [`ReadError`]: too long (before anything is read, where the head says so), too slow, or broken.
+pub async fn read<B>(body: B, max: usize, timeout: Duration) -> Result<Bytes, ReadError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match tokio::time::timeout(timeout, read_patiently(body, max)).await {
+        Ok(read) => read,
+        Err(_) => Err(ReadError::Timeout { after: timeout }),
+    }
+}
+
+async fn read_patiently<B>(body: B, max: usize) -> Result<Bytes, ReadError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let announced = body.size_hint().lower();
+    if (max as u64) < announced {
+        return Err(ReadError::TooLarge { max });
+    }
+    let mut body = pin!(body);
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| ReadError::Broken(error.into()))?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        if max - first.len() - rest.len() < chunk.len() {
+            return Err(ReadError::TooLarge { max });
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if rest.is_empty() {
+            rest.reserve((announced.min(RESERVED_LEN_MAX) as usize).max(first.len() + chunk.len()));
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&chunk);
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures::stream;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    fn body(chunks: &[&'static str]) -> impl Body<Data = Bytes, Error = io::Error> {
+        let frames: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))))
+            .collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_bound() {
+        let second = Duration::from_secs(1);
+        for (chunks, expect) in [(&["abc"][..], "abc"), (&["a", "", "bc"], "abc"), (&[], "")] {
+            assert_eq!(read(body(chunks), 3, second).await.unwrap(), expect);
+        }
+        let error = read(body(&["ab", "cd"]), 3, second).await.unwrap_err();
+        assert!(matches!(error, ReadError::TooLarge { max: 3 }));
+        let error = read(Outgoing::whole("abcd"), 3, second).await.unwrap_err();
+        assert!(matches!(error, ReadError::TooLarge { max: 3 }));
+    }
+
+    #[tokio::test]
+    async fn one_piece_is_not_copied() {
+        let bytes = Bytes::from_static(b"abc");
+        let read = read(Outgoing::whole(bytes.clone()), 9, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, io::Error>>());
+        let error = read(silent, 9, Duration::from_secs(30)).await.unwrap_err();
+        assert!(matches!(error, ReadError::Timeout { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_says_why() {
+        let broken =
+            StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>(io::Error::other("gone"))]));
+        let error = read(broken, 9, Duration::from_secs(1)).await.unwrap_err();
+        assert!(error.source().is_some_and(|source| source.to_string() == "gone"));
+    }
+}

@@ -1,0 +1,22 @@
+//! What the front door's one log line says about a request.
+
+use mcp_jsonrpc::{Message, transport::SessionId};
+
+/// What a server half learnt about a request: it travels in the extensions of the response, for
+/// whoever writes the log line.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    /// The JSON-RPC method, or that of the first message of a batch.
+    pub rpc_method: Option<Box<str>>,
+    /// The session; its `Debug` and [`short`](SessionId::short) form may be logged.
+    pub session: Option<SessionId>,
+    /// Why it was refused, or went wrong, in full: with the errors behind the error.
+    pub reason: Option<String>,
+}
+
+impl Note {
+    /// A note on a message.
+    pub fn about(message: &Message) -> Self {
+        Self { rpc_method: message.method().map(Into::into), ..Self::default() }
+    }
+}

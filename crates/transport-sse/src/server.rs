@@ -1,0 +1,406 @@
+//! Clients that speak HTTP+SSE.
+//!
+//! A session is one open GET.  Whatever is said to its POSTs goes down that stream; when the
+//! stream ends, so does the session.
+
+mod carry;
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
+use hyper::{Method, Request, Response, StatusCode, body::Body, header::CONTENT_TYPE};
+use mcp_jsonrpc::{
+    Frame, Limits, Message, RpcError,
+    transport::{
+        Caller, ErrorKind, Event, EventStream, Exchange, InboxMax, Opening, Session, SessionId,
+        Transport, TransportError,
+    },
+};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use crate::{
+    body::{self, Outgoing},
+    http,
+    note::Note,
+    outbox::Outbox,
+    refusal::Refusal,
+    respond,
+    stream::{Chunk, EventBody},
+    wire,
+};
+
+/// How much a [`Server`] takes, and how long it waits.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Put before the path of the `endpoint` event, such as `https://mcp.example.org`, for clients
+    /// that cannot resolve a relative one.  None by default.
+    pub base_url: Option<Arc<str>>,
+    /// The longest body of a POST, in bytes: 16 MiB.
+    pub body_len_max: usize,
+    /// How long a body may take: 30 s.
+    pub body_timeout: Duration,
+    /// After how much silence a comment is sent: 15 s.
+    pub keep_alive: Duration,
+    /// How much may wait for a client that reads slowly before its session ends: 1,024 messages,
+    /// 16 MiB.
+    pub outbox: InboxMax,
+    /// How many messages of one session may be under way: 256.
+    pub in_flight_max: usize,
+    /// How many sessions may be open: 10,000.
+    pub session_count_max: usize,
+    /// How long a notification may hold its POST's answer back, so that what the client sends
+    /// next cannot overtake it: 1 s.
+    pub order_timeout: Duration,
+    /// Whether a POST may hold a batch; 2024-11-05 neither allows nor forbids it.  No.
+    pub batches: bool,
+    /// What messages are taken.
+    pub limits: Limits,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            body_len_max: 16 << 20,
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            outbox: InboxMax { queue_len_max: 1024, queue_bytes_max: 16 << 20 },
+            in_flight_max: 256,
+            session_count_max: 10_000,
+            order_timeout: Duration::from_secs(1),
+            batches: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Offers a transport to SSE clients.
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    options: ServerOptions,
+    open: Mutex<HashMap<SessionId, Arc<Open>>>,
+    tasks: TaskTracker,
+}
+
+/// A session, and the stream it lives on.
+struct Open {
+    id: SessionId,
+    session: Arc<dyn Session>,
+    caller: Caller,
+    /// The transport knows it by this id; else the id is of this server's making.
+    is_known: bool,
+    outbox: Arc<Outbox>,
+    in_flight: AtomicUsize,
+}
+
+const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
+const MESSAGE_METHODS: &str = "POST, OPTIONS";
+
+// === impl Server ===
+
+impl Server {
+    /// A server that hands sessions of this transport to its clients.
+    pub fn new(transport: Arc<dyn Transport>, options: ServerOptions) -> Self {
+        let (open, tasks) = (Mutex::default(), TaskTracker::new());
+        Self(Arc::new(Inner { transport, options, open, tasks }))
+    }
+
+    /// Answers a request to the stream's address.  `messages_path` is where its client is to
+    /// post: a path of [`handle_message`](Self::handle_message).
+    pub async fn handle_stream<B>(
+        &self,
+        request: Request<B>,
+        caller: Caller,
+        messages_path: &str,
+    ) -> Response<Outgoing> {
+        match *request.method() {
+            Method::GET => self.open(caller, messages_path).await,
+            Method::HEAD => respond::events_head(),
+            Method::OPTIONS => respond::options(STREAM_METHODS),
+            _ => {
+                let words = "this address only opens an event stream, with GET; messages are \
+                             posted to the address that its `endpoint` event names";
+                respond::method_not_allowed(STREAM_METHODS, words)
+            }
+        }
+    }
+
+    /// Answers a request to the address that messages are posted to.
+    pub async fn handle_message<B>(&self, request: Request<B>, caller: Caller) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match *request.method() {
+            Method::POST => {
+                let mut note = Note::default();
+                match self.post(request, caller, &mut note).await {
+                    Ok(()) => respond::noted(respond::empty(StatusCode::ACCEPTED), note),
+                    Err(refusal) => refusal.into_response(note),
+                }
+            }
+            Method::OPTIONS => respond::options(MESSAGE_METHODS),
+            _ => {
+                let words = "this address only takes messages, with POST; the event stream that \
+                             their answers come on is opened at the address beside it";
+                respond::method_not_allowed(MESSAGE_METHODS, words)
+            }
+        }
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.0.open().len()
+    }
+
+    /// Ends every session, says why on its stream, and waits until all are closed.
+    pub async fn shut_down(&self, why: &str) {
+        let open: Vec<_> = self.0.open().values().cloned().collect();
+        for open in open {
+            open.outbox.end(why);
+        }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    async fn open(&self, caller: Caller, messages_path: &str) -> Response<Outgoing> {
+        let inner = &self.0;
+        if inner.options.session_count_max <= inner.open().len() {
+            return Refusal::of(&too_many_sessions()).into_response(Note::default());
+        }
+        let at = Arc::from(messages_path);
+        let opening = Opening { caller: caller.clone(), version: None, at };
+        let session = match inner.transport.open(opening).await {
+            Ok(session) => session,
+            Err(error) => return Refusal::of(&error).into_response(Note::default()),
+        };
+        let known = session.endpoint().session;
+        let is_known = known.is_some();
+        let Some(id) = known.or_else(mint) else {
+            let words = "this machine gives no random numbers";
+            return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, RpcError::INTERNAL, words)
+                .into_response(Note::default());
+        };
+        let outbox = Outbox::new(inner.options.outbox);
+        let open = Open { id, session, caller, is_known, outbox, in_flight: AtomicUsize::new(0) };
+        let open = Arc::new(open);
+        if !inner.enter(&open) {
+            // Others were quicker.
+            inner.tasks.spawn(async move { open.session.close().await });
+            return Refusal::of(&too_many_sessions()).into_response(Note::default());
+        }
+        inner.tasks.spawn(attend(Arc::clone(inner), Arc::clone(&open)));
+
+        let endpoint = wire::encode_endpoint(&inner.endpoint(messages_path, &open.id));
+        let chunks = stream::iter([Chunk::Encoded(endpoint)]);
+        let chunks = chunks.chain(Arc::clone(&open.outbox).read());
+        let response = respond::events(EventBody::new(chunks, inner.options.keep_alive));
+        respond::noted(response, Note { session: Some(open.id.clone()), ..Note::default() })
+    }
+
+    async fn post<B>(
+        &self,
+        request: Request<B>,
+        caller: Caller,
+        note: &mut Note,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let options = &self.0.options;
+        let open = self.0.find(request.uri().query(), &caller)?;
+        note.session = Some(open.id.clone());
+        check_content(&request)?;
+        let raw = body::read(request.into_body(), options.body_len_max, options.body_timeout)
+            .await
+            .map_err(|error| Refusal::of_body(&error))?;
+        let frame = Frame::parse_within(raw.clone(), &options.limits)
+            .map_err(|error| Refusal::of_message(&raw, &error))?;
+        let messages = match frame {
+            Frame::One(message) => vec![message],
+            Frame::Batch(messages) if options.batches => messages,
+            Frame::Batch(_) => {
+                let words = "HTTP+SSE takes one message a POST, no batches";
+                return Err(Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    RpcError::INVALID_REQUEST,
+                    words,
+                ));
+            }
+        };
+        if let Some(first) = messages.first() {
+            note.rpc_method = first.method().map(Into::into);
+        }
+        for message in messages {
+            self.0.take(&open, message, &caller).await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("transport", &self.0.transport)
+            .field("options", &self.0.options)
+            .field("session_count", &self.session_count())
+            .finish()
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The session that a query names, if it is this caller's.
+    fn find(&self, query: Option<&str>, caller: &Caller) -> Result<Arc<Open>, Refusal> {
+        let Some(id) = query.and_then(http::session_id) else {
+            let words = "no session named; open the event stream first and post to the address \
+                         that its `endpoint` event names, `sessionId` included";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, RpcError::INVALID_REQUEST, words));
+        };
+        let open = self.open().get(&id).filter(|open| !open.outbox.is_over()).cloned();
+        let open = match open {
+            Some(open) if open.is_known => {
+                let found = self.transport.find(&id, caller).map(|_| open);
+                found.map_err(|error| match error.kind() {
+                    ErrorKind::NoSession => no_session(),
+                    _ => Refusal::of(&error),
+                })?
+            }
+            Some(open) if open.caller.subject == caller.subject => open,
+            _ => return Err(no_session()),
+        };
+        Ok(open)
+    }
+
+    /// Takes one message in, to be carried after its POST is answered.
+    async fn take(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        message: Message,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
+        let Some(place) = carry::Place::take(open, self.options.in_flight_max) else {
+            let what = "too many messages of this session are under way";
+            let error = TransportError::new(ErrorKind::Exhausted, what).hint("wait for answers");
+            return Err(Refusal::of(&error));
+        };
+        let waits = message.id().is_none();
+        let exchange = Exchange::new(message, caller.clone());
+        let mut carrying = Box::pin(carry::carry(place, exchange));
+        // Begun here, so that messages start out in the order they were posted in.
+        let done = if waits {
+            tokio::time::timeout(self.options.order_timeout, &mut carrying).await.ok()
+        } else {
+            (&mut carrying).now_or_never()
+        };
+        if done.is_none() {
+            self.tasks.spawn(carrying);
+        }
+        Ok(())
+    }
+
+    /// Enters a session among those that are open, if there is room.
+    fn enter(&self, open: &Arc<Open>) -> bool {
+        let mut all = self.open();
+        let room = all.len() < self.options.session_count_max;
+        if room {
+            all.insert(open.id.clone(), Arc::clone(open));
+        }
+        room
+    }
+
+    fn endpoint(&self, messages_path: &str, id: &SessionId) -> String {
+        let base = self.options.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        let joint = if messages_path.contains('?') { '&' } else { '?' };
+        format!("{base}{messages_path}{joint}sessionId={}", id.as_str())
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Open>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Puts an event on the stream, or ends it: never drops one in silence.
+    fn say(&self, event: Event) {
+        if self.outbox.push(event).is_err() {
+            info!(session = self.id.short(), "session ended: its client reads too slowly");
+            self.outbox.end("session ended: too much waits to be read");
+        }
+    }
+}
+
+/// Puts what the session says unasked on its stream, and closes it when the stream is over.
+async fn attend(inner: Arc<Inner>, open: Arc<Open>) {
+    let unasked = async {
+        match open.session.listen(None).await {
+            Ok(events) => announce(&open, events).await,
+            // Servers that say nothing unasked are none the worse.
+            Err(error) => debug!(%error, session = open.id.short(), "nothing to listen to"),
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = unasked => (),
+        () = open.outbox.over() => (),
+    }
+    inner.open().remove(&open.id);
+    open.session.close().await;
+}
+
+async fn announce(open: &Open, mut events: EventStream) {
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Message { message, .. }) => open.say(message.into()),
+            // There is nothing to resume on this wire.
+            Ok(Event::Pause { .. }) => (),
+            Err(error) if *error.kind() == ErrorKind::NoSession => {
+                info!(%error, session = open.id.short(), "session ended");
+                open.outbox.end(format!("session ended: {}", error.said()));
+                return;
+            }
+            // The session may well answer on.
+            Err(error) => info!(%error, session = open.id.short(), "nothing more to listen to"),
+        }
+    }
+}
+
+fn too_many_sessions() -> TransportError {
+    TransportError::new(ErrorKind::Exhausted, "too many sessions are open")
+        .hint("close one, or try again later")
+}
+
+fn no_session() -> Refusal {
+    let words = "no such session: it is over, or was never opened; open the event stream again";
+    Refusal::new(StatusCode::NOT_FOUND, RpcError::INVALID_REQUEST, words)
+}
+
+/// JSON, or what does not say what it is.
+fn check_content<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let Some(content) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = content.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let words = "messages are posted as `Content-Type: application/json`";
+    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, RpcError::INVALID_REQUEST, words))
+}
+
+/// An id for a session whose transport gives it none: 128 random bits.
+fn mint() -> Option<SessionId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    SessionId::new(&format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,140 @@
+//! A transport that does as it is told, and remembers what happened to it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use mcp_jsonrpc::transport::{
+    Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Opening, Reply, Session,
+    SessionId, Transport, TransportError,
+};
+use tokio::sync::Notify;
+
+type Answer = BoxFuture<'static, Result<Reply, TransportError>>;
+
+/// A transport whose sessions all are itself.
+#[derive(Clone)]
+pub(crate) struct Fake(Arc<Inner>);
+
+struct Inner {
+    answer: Box<dyn Fn(Exchange) -> Answer + Send + Sync>,
+    id: Option<SessionId>,
+    owner: Option<Caller>,
+    refuses: Mutex<Option<TransportError>>,
+    unasked: Mutex<Option<EventStream>>,
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+    closing: Notify,
+}
+
+impl Fake {
+    /// One that answers by calling `answer`.
+    pub(crate) fn new<F>(answer: impl Fn(Exchange) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Reply, TransportError>> + Send + 'static,
+    {
+        Self(Arc::new(Inner {
+            answer: Box::new(move |exchange| answer(exchange).boxed()),
+            id: None,
+            owner: None,
+            refuses: Mutex::default(),
+            unasked: Mutex::default(),
+            opened: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
+            closing: Notify::new(),
+        }))
+    }
+
+    fn edit(mut self, edit: impl FnOnce(&mut Inner)) -> Self {
+        edit(Arc::get_mut(&mut self.0).unwrap());
+        self
+    }
+
+    /// Its sessions have this id, and answer to this caller.
+    pub(crate) fn known_as(self, id: &str, owner: Caller) -> Self {
+        let id = SessionId::new(id);
+        self.edit(|inner| (inner.id, inner.owner) = (id, Some(owner)))
+    }
+
+    /// Opens nothing, once.
+    pub(crate) fn refusing(self, error: TransportError) -> Self {
+        *self.0.refuses.lock().unwrap() = Some(error);
+        self
+    }
+
+    /// Says this unasked.
+    pub(crate) fn saying(self, events: EventStream) -> Self {
+        *self.0.unasked.lock().unwrap() = Some(events);
+        self
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        self.0.opened.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn closed(&self) -> usize {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when as many sessions have been closed.
+    pub(crate) async fn until_closed(&self, count: usize) {
+        loop {
+            let closing = self.0.closing.notified();
+            if count <= self.closed() {
+                return;
+            }
+            closing.await;
+        }
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl Transport for Fake {
+    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        if let Some(error) = self.0.refuses.lock().unwrap().take() {
+            return async { Err(error) }.boxed();
+        }
+        self.0.opened.fetch_add(1, Ordering::SeqCst);
+        let session: Arc<dyn Session> = Arc::new(self.clone());
+        async { Ok(session) }.boxed()
+    }
+
+    fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        let known = self.0.id.as_ref() == Some(id) && self.0.owner.as_ref() == Some(caller);
+        if known && self.closed() < self.opened() {
+            return Ok(Arc::new(self.clone()));
+        }
+        Err(TransportError::new(ErrorKind::NoSession, "no such session").hint("open another"))
+    }
+}
+
+impl Session for Fake {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { uri: Arc::from("fake:"), session: self.0.id.clone() }
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        (self.0.answer)(exchange)
+    }
+
+    fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        let unasked = self.0.unasked.lock().unwrap().take();
+        async { Ok(unasked.unwrap_or_else(|| stream::pending().boxed())) }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.closed.fetch_add(1, Ordering::SeqCst);
+        self.0.closing.notify_waiters();
+        async {}.boxed()
+    }
+}
