@@ -67,7 +67,7 @@ pub(crate) fn read(
             "holds spaces, `args` are given too, and there is no such file: it is run as one name"
                 .to_owned()
         });
-        return Ok((Stdio::new(line, mask(args)), note));
+        return Ok((Stdio::new(trimmed(command), mask(args)), note));
     }
     if needs_shell(command.shown()) {
         let shown = format!("{:?}", masked_line(command.shown()));
@@ -87,15 +87,20 @@ pub(crate) fn read(
         let shown = shown.as_ref().map_or(Some(MASK), |it| it.get(at).map(String::as_str));
         Text::apart(word, shown.unwrap_or(MASK), command.variables().to_vec())
     });
-    let program = words.next().ok_or_else(unbalanced)?.into_value();
+    let program = words.next().ok_or_else(unbalanced)?;
     let stdio = Stdio::new(program, mask(words.collect()));
     let args: Vec<String> = stdio.args.iter().map(|arg| format!("{:?}", arg.shown())).collect();
     let note = format!(
         "a whole command line, read as \"command\": {:?}, \"args\": [{}]",
-        stdio.program,
+        stdio.program.shown(),
         args.join(", ")
     );
     Ok((Stdio { split_from: Some(command), ..stdio }, Some(note)))
+}
+
+fn trimmed(command: Text) -> Text {
+    let (value, shown) = (command.expose().trim(), command.shown().trim());
+    Text::apart(value, shown, command.variables().to_vec())
 }
 
 fn exists(line: &str, env: &dyn Env) -> bool {
@@ -181,7 +186,7 @@ fn masked(before: &str, arg: &str) -> String {
 
 /// What to call a server that was given as a command alone.
 pub(crate) fn name(stdio: &Stdio) -> String {
-    let program = base(&stdio.program);
+    let program = base(stdio.program.expose());
     if !LAUNCHERS.contains(&program) {
         return names::sanitize(strip(program));
     }

@@ -21,7 +21,7 @@
 //! env.vars.insert("TOKEN".to_owned(), "correct-horse-battery".to_owned());
 //! let config = Config::parse(text, &env)?;
 //! config.check_exposure().expect("a token is wanted");
-//! assert!(matches!(&config.servers["fetch"].upstream, Upstream::Stdio(it) if it.program == "uvx"));
+//! assert!(matches!(&config.servers["fetch"].upstream, Upstream::Stdio(it) if it.program.expose() == "uvx"));
 //! assert!(!config.render_masked().contains("horse"));
 //!
 //! let error = Config::parse(&text.replace("args", "arg"), &env).unwrap_err();

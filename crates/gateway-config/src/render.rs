@@ -127,7 +127,7 @@ impl Config {
 
     fn server(&self, server: &ServerConfig) -> ServerView {
         let (target, stdio) = match &server.upstream {
-            Upstream::Stdio(stdio) => (stdio.program.clone(), Some(stdio)),
+            Upstream::Stdio(stdio) => (stdio.program.to_string(), Some(stdio)),
             Upstream::Demo => ("built in".to_owned(), None),
             other => (other.remote().map(|it| it.url.to_string()).unwrap_or_default(), None),
         };

@@ -135,9 +135,9 @@ const LOG: &[Row] = &[
 const SERVER: &[Row] = &[
     (
         "type",
-        "`stdio`, `sse`, `streamable-http`, `http`, `demo`",
+        "`stdio`, `sse`, `streamable-http`, `http`, `auto`, `demo`",
         "by the other keys",
-        "How to reach it. With `url` alone: `sse` if its path ends in `/sse`, else Streamable HTTP first and then SSE (`http` too).",
+        "How to reach it. With `url` alone: `sse` if its path ends in `/sse`, else `auto`: Streamable HTTP first, then SSE. `http` is Streamable HTTP.",
     ),
     (
         "command",

@@ -74,7 +74,7 @@ pub enum Upstream {
 #[non_exhaustive]
 pub struct Stdio {
     /// The program: a path, or a name looked up in `PATH`.
-    pub program: String,
+    pub program: Text,
     /// Its arguments.
     pub args: Vec<Text>,
     /// Variables added to its environment.
@@ -189,7 +189,7 @@ impl Upstream {
             Self::Stdio(_) => "stdio",
             Self::Sse(_) => "sse",
             Self::Streamable(_) => "streamable-http",
-            Self::Http(_) => "http",
+            Self::Http(_) => "auto",
             Self::Demo => "demo",
         }
     }
@@ -214,9 +214,9 @@ impl Upstream {
 
 impl Stdio {
     /// A process with nothing added to its environment.
-    pub fn new(program: impl Into<String>, args: Vec<Text>) -> Self {
+    pub fn new(program: Text, args: Vec<Text>) -> Self {
         Self {
-            program: program.into(),
+            program,
             args,
             env: BTreeMap::new(),
             inherit_env: false,

@@ -99,7 +99,7 @@ settings! {
         stream_max: count = 16, "streamMax";
         /// Requests of one session that are not answered yet; a further one is refused.
         in_flight_max: count = 256, "inFlightMax";
-        /// Bytes that wait for one slow reader; beyond, its session ends, and nobody else feels it.
+        /// Bytes that wait for one slow reader (one message alone may be longer); beyond, its session ends, and nobody else feels it.
         queue_bytes_max: size = 4 << 20, "queueBytesMax";
         /// Messages that wait for one slow reader; beyond, its session ends.
         queue_len_max: count = 1024, "queueLenMax";

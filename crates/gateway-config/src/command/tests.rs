@@ -72,7 +72,7 @@ fn masks() {
 fn names() {
     let named = |line: &[&str]| {
         let (program, args) = line.split_first().unwrap();
-        name(&Stdio::new(*program, args.iter().map(|arg| Text::new(*arg)).collect()))
+        name(&Stdio::new(Text::new(*program), args.iter().map(|arg| Text::new(*arg)).collect()))
     };
     let cases: &[(&[&str], &str)] = &[
         (&["npx", "-y", "@modelcontextprotocol/server-filesystem", "/tmp"], "filesystem"),

@@ -56,6 +56,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("streamable", Kind::Streamable),
     ("http", Kind::Http),
     ("remote", Kind::Http),
+    ("auto", Kind::Http),
     ("demo", Kind::Demo),
 ];
 
@@ -152,12 +153,15 @@ fn kind(cx: &mut Cx<'_>, object: &mut Object<'_>) -> Option<(Kind, bool)> {
         let Some(read) = cx.plain(object, key).filter(|it| !it.value.is_empty()) else { continue };
         let word = read.value.to_ascii_lowercase().replace(['-', '_'], "");
         match KINDS.iter().find(|(known, _)| *known == word) {
-            Some((_, kind)) => found = Some((*kind, word == "remote" || key == "transportType")),
+            Some((_, kind)) => {
+                let unclear = matches!(word.as_str(), "remote" | "auto");
+                found = Some((*kind, unclear || key == "transportType"));
+            }
             None if matches!(word.as_str(), "ws" | "websocket") => {
                 cx.problem(read.at(), "WebSockets are no transport of MCP", None);
             }
             None => {
-                let known = ["stdio", "sse", "streamable-http", "http", "demo"];
+                let known = ["stdio", "sse", "streamable-http", "http", "auto", "demo"];
                 let what = format!("want one of {}", crate::reader::quoted(&known));
                 let help = did_you_mean(&read.value, known);
                 cx.problem(read.at(), what, help);
