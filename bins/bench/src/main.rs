@@ -45,13 +45,12 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --idle-sessions 1000  --cold-servers 1,10  --call-timeout 30
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
-         --legs direct,hyper-stream,hyper-collect,stdio-shared,gateway
-         --relay-connections own|pool      one connection behind for each in front, or a pool
+         --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,gateway
          --json FILE  --markdown FILE
          --lie id|content                  self-test: the upstream lies, the run must fail
        gateway-bench upstream --transport stdio|sse|streamable [--port N] [--lie …] [--until-eof]
-       gateway-bench relay --kind hyper-stream|hyper-collect --to HOST:PORT
-                           [--connections own|pool] [--port N] [--until-eof]
+       gateway-bench relay --kind hyper-stream|hyper-pair|hyper-collect --to HOST:PORT
+                           [--strip /PREFIX] [--port N] [--until-eof]
        gateway-bench relay --kind stdio-shared [--lie …] [--port N] [--until-eof]";
 
 fn main() -> ExitCode {
@@ -134,9 +133,8 @@ fn upstream(words: impl Iterator<Item = String>) -> Result<()> {
     let wire = args.text("--transport").unwrap_or_default().parse::<Wire>();
     match wire {
         Ok(Wire::Stdio) => upstream::serve_pipe(lie),
-        // Both are served, whichever was asked for: their paths differ.
-        Ok(Wire::Sse | Wire::Streamable) => listen(&args, |listener| async move {
-            upstream::serve(listener, lie).await;
+        Ok(wire) => listen(&args, |listener| async move {
+            upstream::serve(listener, wire, lie).await;
             Ok(())
         }),
         Err(()) => Err(Failure::Usage("--transport: stdio, sse or streamable".to_owned())),
@@ -144,7 +142,7 @@ fn upstream(words: impl Iterator<Item = String>) -> Result<()> {
 }
 
 fn relay(words: impl Iterator<Item = String>) -> Result<()> {
-    let valued = ["--kind", "--to", "--connections", "--port", "--lie"];
+    let valued = ["--kind", "--to", "--strip", "--port", "--lie"];
     let args = Args::read(words, &valued, &["--until-eof"])?;
     let kind = args.text("--kind").unwrap_or_default().parse::<Kind>();
     let kind = kind.map_err(|()| Failure::Usage("--kind: which relay?".to_owned()))?;
@@ -158,8 +156,9 @@ fn relay(words: impl Iterator<Item = String>) -> Result<()> {
     }
     let to = args.text("--to").and_then(|it| it.parse().ok());
     let addr = to.ok_or_else(|| Failure::Usage("--to: HOST:PORT".to_owned()))?;
-    let pool = args.text("--connections") == Some("pool");
-    let behind = Behind { addr, collect: kind == Kind::HyperCollect, pool };
+    let (collect, pool) = (kind == Kind::HyperCollect, kind != Kind::HyperPair);
+    let strip = args.text("--strip").unwrap_or_default().to_owned();
+    let behind = Behind { addr, collect, pool, strip };
     listen(&args, |listener| async move {
         relay::serve_wires(listener, behind).await;
         Ok(())

@@ -52,7 +52,8 @@ pub(crate) struct Workload {
 
 const HTTP: &[Leg] =
     &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperCollect), Leg::Gateway];
-const STREAM: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Gateway];
+const STREAM: &[Leg] =
+    &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperPair), Leg::Gateway];
 const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
 
 /// Every workload that is calls in a closed loop.  `P…` are measured only when asked for by name.
@@ -141,8 +142,6 @@ pub(crate) struct Plan {
     pub(crate) gateway: PathBuf,
     /// Legs to leave out of those of a workload.
     pub(crate) legs: Option<Vec<String>>,
-    /// Relays between HTTP servers take connections from a pool.
-    pub(crate) pool: bool,
     /// The upstream answers wrongly now and then: the run must fail.
     pub(crate) lie: Option<Lie>,
     /// Is a gateway that cannot be started a failure?
@@ -154,7 +153,7 @@ pub(crate) struct Plan {
 }
 
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 14] = [
+pub(crate) const VALUED: [&str; 13] = [
     "--workload",
     "--sessions",
     "--idle-sessions",
@@ -165,7 +164,6 @@ pub(crate) const VALUED: [&str; 14] = [
     "--call-timeout",
     "--gateway",
     "--legs",
-    "--relay-connections",
     "--lie",
     "--json",
     "--markdown",
@@ -208,15 +206,6 @@ impl Plan {
             call_timeout: Duration::from_secs(args.value("--call-timeout", 30)?),
             gateway: args.text("--gateway").map_or_else(beside_us, |it| Ok(it.into()))?,
             legs: args.list("--legs")?,
-            pool: match args.text("--relay-connections").unwrap_or("own") {
-                "own" => false,
-                "pool" => true,
-                other => {
-                    return Err(Failure::Usage(format!(
-                        "--relay-connections: own or pool, not {other}"
-                    )));
-                }
-            },
             lie: args.text("--lie").map(parse_lie).transpose()?,
             require_gateway: args.flag("--require-gateway"),
             json: args.text("--json").map(PathBuf::from),
@@ -333,7 +322,6 @@ mod tests {
             "--seconds 0",
             "--seconds 601",
             "--lie maybe",
-            "--relay-connections x",
             "--cold-servers 101",
             "--threads 0",
             "--call-timeout 0",

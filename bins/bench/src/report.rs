@@ -29,7 +29,6 @@ struct Settings {
     seconds: f64,
     rounds: usize,
     generator_threads: usize,
-    relay_connections: &'static str,
     gateway: String,
 }
 
@@ -186,7 +185,6 @@ impl Report {
                 seconds: plan.seconds,
                 rounds: plan.rounds,
                 generator_threads: plan.threads,
-                relay_connections: if plan.pool { "pool" } else { "own" },
                 gateway: plan.gateway.display().to_string(),
             },
             loads: Vec::new(),

@@ -155,9 +155,6 @@ async fn relay(plan: &Plan, kind: Kind, upstream: Option<&Process>) -> Result<Pr
         Some(upstream) => args.push(format!("--to={}", upstream.addr)),
         None => args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text()))),
     }
-    if plan.pool && upstream.is_some() {
-        args.push("--connections=pool".to_owned());
-    }
     Process::own(&args).await
 }
 

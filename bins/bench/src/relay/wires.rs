@@ -38,6 +38,7 @@ enum Way {
 /// Relays every connection of `listener` until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, behind: Behind) {
     let tasks = TaskTracker::new();
+    let behind = Arc::new(behind);
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let pool: Client<_, Reply> = Client::builder(TokioExecutor::new()).build(connector);
@@ -46,10 +47,10 @@ pub(crate) async fn serve(listener: TcpListener, behind: Behind) {
             true => Way::Pool(Box::new(pool.clone())),
             false => Way::Own(Mutex::new(None)),
         };
-        let (way, tasks) = (Arc::new(way), tasks.clone());
+        let (way, tasks, behind) = (Arc::new(way), tasks.clone(), Arc::clone(&behind));
         move |request| {
-            let (way, tasks) = (Arc::clone(&way), tasks.clone());
-            async move { relay(request, behind, &way, &tasks).await }
+            let (way, tasks, behind) = (Arc::clone(&way), tasks.clone(), Arc::clone(&behind));
+            async move { relay(request, &behind, &way, &tasks).await }
         }
     })
     .await;
@@ -57,7 +58,7 @@ pub(crate) async fn serve(listener: TcpListener, behind: Behind) {
 
 async fn relay(
     request: Request<Incoming>,
-    behind: Behind,
+    behind: &Behind,
     way: &Way,
     tasks: &TaskTracker,
 ) -> Result<Response<Reply>> {
@@ -94,18 +95,18 @@ async fn relay(
     Ok(response.map(Reply::Relayed))
 }
 
-async fn outgoing(request: Request<Incoming>, behind: Behind) -> Result<Request<Reply>> {
+async fn outgoing(request: Request<Incoming>, behind: &Behind) -> Result<Request<Reply>> {
     let (mut head, body) = request.into_parts();
     let host = HeaderValue::try_from(behind.addr.to_string())
         .map_err(|_| Failure::Process("an address that fits no header".to_owned()))?;
     head.headers.insert(HOST, host);
     head.headers.remove(CONNECTION);
     head.headers.remove(TRANSFER_ENCODING);
-    if behind.pool {
+    if behind.pool || !behind.strip.is_empty() {
         let path = head.uri.path_and_query().map_or("/", |it| it.as_str());
-        head.uri = format!("http://{}{path}", behind.addr)
-            .parse()
-            .map_err(|_| Failure::Process(format!("no path: {path}")))?;
+        let path = path.strip_prefix(&behind.strip).unwrap_or(path);
+        let uri = if behind.pool { format!("http://{}{path}", behind.addr) } else { path.into() };
+        head.uri = uri.parse().map_err(|_| Failure::Peer(format!("{uri} is no path")))?;
     }
     let body = match behind.collect && head.method == hyper::Method::POST {
         true => Reply::Full(Some(read(body).await?)),
@@ -122,7 +123,7 @@ async fn read(body: Incoming) -> Result<Bytes> {
     Ok(body)
 }
 
-async fn connect(behind: Behind, tasks: &TaskTracker) -> Result<SendRequest<Reply>> {
+async fn connect(behind: &Behind, tasks: &TaskTracker) -> Result<SendRequest<Reply>> {
     let stream = TcpStream::connect(behind.addr).await.map_err(Failure::io("connecting"))?;
     stream.set_nodelay(true).map_err(Failure::io("TCP_NODELAY"))?;
     let (sender, connection) =

@@ -8,12 +8,11 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "# Measured\n\n{}.  Medians of {} rounds of {} s; ratios are medians of the ratios of each round.  Generator: {} threads; connections of relays: {}.",
+            "# Measured\n\n{}.  Medians of {} rounds of {} s; ratios are medians of the ratios of each round.  Generator: {} threads.",
             self.machine.line(),
             self.settings.rounds,
             self.settings.seconds,
-            self.settings.generator_threads,
-            self.settings.relay_connections
+            self.settings.generator_threads
         )?;
         let mut workload = "";
         for load in &self.loads {

@@ -1,4 +1,4 @@
-//! The upstream over HTTP: Streamable (with sessions) at `/mcp`, and HTTP+SSE at `/sse`.
+//! The upstream over HTTP: Streamable (with sessions) at `/mcp`, or HTTP+SSE at `/sse`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Action, Lie, Tools, unreadable};
 use crate::{
+    client::Wire,
     error::{Failure, Result},
     http::{self, Reply},
     rpc,
@@ -20,6 +21,7 @@ pub(crate) const SESSION: &str = "mcp-session-id";
 
 #[derive(Debug)]
 struct Upstream {
+    wire: Wire,
     tools: Tools,
     /// Sessions of HTTP+SSE: they end with their stream.
     streams: Arc<Streams>,
@@ -35,9 +37,10 @@ struct Sessions {
     open: std::sync::RwLock<std::collections::HashSet<u64>>,
 }
 
-/// Serves both HTTP transports on `listener` until the future is dropped.
-pub(crate) async fn serve(listener: TcpListener, lie: Option<Lie>) {
+/// Serves one of the HTTP transports on `listener` until the future is dropped.
+pub(crate) async fn serve(listener: TcpListener, wire: Wire, lie: Option<Lie>) {
     let upstream = Arc::new(Upstream {
+        wire,
         tools: Tools::new(lie),
         streams: Arc::default(),
         sessions: Sessions::default(),
@@ -55,13 +58,15 @@ pub(crate) async fn serve(listener: TcpListener, lie: Option<Lie>) {
 
 impl Upstream {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Reply>> {
-        match (request.method(), request.uri().path()) {
-            (&Method::POST, "/mcp") => self.post_mcp(request).await,
-            (&Method::GET, "/mcp") => Ok(self.listen(&request)),
-            (&Method::DELETE, "/mcp") => Ok(self.end(&request)),
-            (&Method::GET, "/sse") => Ok(self.open_sse()),
-            (&Method::POST, "/messages") => self.post_message(request).await,
-            (_, "/mcp" | "/sse" | "/messages") => Ok(http::status(StatusCode::METHOD_NOT_ALLOWED)),
+        match (self.wire, request.method(), request.uri().path()) {
+            (Wire::Streamable, &Method::POST, "/mcp") => self.post_mcp(request).await,
+            (Wire::Streamable, &Method::GET, "/mcp") => Ok(self.listen(&request)),
+            (Wire::Streamable, &Method::DELETE, "/mcp") => Ok(self.end(&request)),
+            (Wire::Sse, &Method::GET, "/sse") => Ok(self.open_sse()),
+            (Wire::Sse, &Method::POST, "/messages") => self.post_message(request).await,
+            (Wire::Streamable, _, "/mcp") | (Wire::Sse, _, "/sse" | "/messages") => {
+                Ok(http::status(StatusCode::METHOD_NOT_ALLOWED))
+            }
             _ => Ok(http::status(StatusCode::NOT_FOUND)),
         }
     }

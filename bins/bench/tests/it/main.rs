@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::process::{Command, Output};
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
@@ -10,10 +13,12 @@ use serde_json::Value;
 fn run(args: &[&str]) -> (Output, Option<Value>) {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("report.json");
+    let none = !args.iter().any(|it| it.starts_with("--gateway"));
     let output = Command::new(env!("CARGO_BIN_EXE_gateway-bench"))
-        .args(["run", "--seconds=0.2", "--rounds=1", "--gateway=/no/such/gateway"])
+        .args(["run", "--seconds=0.2", "--rounds=1"])
         .arg(format!("--json={}", json.display()))
         .args(args)
+        .args(none.then_some("--gateway=/no/such/gateway"))
         .output()
         .unwrap();
     let report = std::fs::read(json).ok().map(|it| serde_json::from_slice(&it).unwrap());
@@ -48,20 +53,54 @@ fn every_wire_carries_calls_directly_and_through_its_relays() {
     }
 }
 
+/// A gateway in four lines: it has the command line, the configuration and the routes of ours.
 #[test]
-fn a_pool_of_connections_carries_them_too() {
-    let args =
-        ["--workload=W1,W3", "--sessions=2", "--relay-connections=pool", "--legs=hyper-stream"];
-    let (output, report) = run(&args);
-    assert!(output.status.success(), "{}", errors(&output));
-    assert_eq!(report.unwrap()["loads"][1]["legs"][0]["status"], "ok");
+fn a_gateway_is_configured_started_measured_and_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = folder.path().join("gateway");
+    let script = [
+        "#!/bin/sh",
+        r#"[ "$1 $2" = "serve --config" ] || exit 2"#,
+        r#"port=$(sed -n 's/.*"listen":"127.0.0.1:\([0-9]*\)".*/\1/p' "$3")"#,
+        r#"to=$(sed -n 's/.*"up":{.*"url":"http:\/\/\([0-9.:]*\)\/.*/\1/p' "$3")"#,
+        concat!(
+            "exec '",
+            env!("CARGO_BIN_EXE_gateway-bench"),
+            r#"' relay --kind hyper-stream --strip /up --to "$to" --port "$port""#
+        ),
+    ];
+    std::fs::write(&gateway, script.join("\n")).unwrap();
+    std::fs::set_permissions(&gateway, PermissionsExt::from_mode(0o755)).unwrap();
+    let gateway = format!("--gateway={}", gateway.display());
+    let args = [
+        "--workload=W1,W3,idle",
+        "--sessions=2",
+        "--idle-sessions=10",
+        "--legs=hyper-stream,gateway",
+    ];
+    let (output, report) = run(&[&args[..], &[&gateway]].concat());
+    let report = report.unwrap();
+    for load in report["loads"].as_array().unwrap() {
+        let gateway = &load["legs"][1];
+        assert_eq!(gateway["status"], "ok", "{gateway}");
+        assert!(gateway["to_floor"]["cpu"].as_f64().unwrap() > 0.0, "{gateway}");
+    }
+    // It cannot start with a child, and it does not translate: two ways to have no figure.
+    let idle = report["idle"].as_array().unwrap();
+    let case = |name| {
+        &idle.iter().find(|it| it["case"] == name && it["leg"] == "gateway").unwrap()["outcome"]
+    };
+    assert!(case("sse → sse")["done"].is_object(), "{idle:?}");
+    assert!(case("sse → stdio")["no"].as_str().unwrap().contains("it ended with"), "{idle:?}");
+    assert!(case("sse → streamable")["failed"].as_str().unwrap().contains("404"), "{idle:?}");
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
 }
 
 #[test]
 fn wrong_answers_fail_the_run_on_every_wire() {
     for lie in ["--lie=id", "--lie=content"] {
         for workload in ["--workload=W1", "--workload=W3", "--workload=W4", "--workload=W5"] {
-            for leg in ["direct", "hyper-stream", "hyper-collect", "stdio-shared"] {
+            for leg in ["direct", "hyper-stream", "hyper-pair", "hyper-collect", "stdio-shared"] {
                 let (output, report) = run(&[
                     lie,
                     workload,
