@@ -3,7 +3,10 @@
 use std::{fmt, ops::Range};
 
 use bytes::{Bytes, BytesMut};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::{Id, Limits, ParseError, RpcError};
@@ -76,12 +79,9 @@ impl Frame {
             return Message::parse_within(raw, limits).map(Self::One);
         }
         limits.check(&raw)?;
-        let parts: Vec<&RawValue> = serde_json::from_str(std::str::from_utf8(&raw)?)?;
+        let parts = read_batch(std::str::from_utf8(&raw)?, limits.batch_len_max)?;
         if parts.is_empty() {
             return Err(ParseError::Envelope("empty batch"));
-        }
-        if limits.batch_len_max < parts.len() {
-            return Err(ParseError::BatchTooLong { max: limits.batch_len_max });
         }
         let part = |part: &&RawValue| {
             let raw = raw.slice_ref(part.get().as_bytes());
@@ -115,7 +115,7 @@ impl Message {
             #[serde(borrow)]
             id: &'a RawValue,
         }
-        let text = std::str::from_utf8(raw).ok()?;
+        let text = std::str::from_utf8(raw).ok().filter(|text| is_object(text))?;
         Id::read(serde_json::from_str::<Salvage<'_>>(text).ok()?.id.get())
     }
 
@@ -275,6 +275,10 @@ impl fmt::Debug for Message {
 impl Head {
     fn read(raw: &str) -> Result<Self, ParseError> {
         let envelope: Envelope<'_> = serde_json::from_str(raw)?;
+        // To serde an array of the members in order would do as well.
+        if !is_object(raw) {
+            return Err(ParseError::Envelope("not an object"));
+        }
         if envelope.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
             return Err(ParseError::Envelope("`jsonrpc` is not \"2.0\""));
         }
@@ -305,6 +309,46 @@ impl Head {
         };
         Ok(Self { kind, id, method, body: body.map(|body| span_of(raw, body.get())) })
     }
+}
+
+fn is_object(json: &str) -> bool {
+    json.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+}
+
+/// The parts of a batch, unread.  What is too long is not kept: its parts may be as many as bytes.
+fn read_batch(raw: &str, len_max: usize) -> Result<Vec<&RawValue>, ParseError> {
+    struct Parts {
+        len_max: usize,
+        too_long: bool,
+    }
+    impl<'de> Visitor<'de> for &mut Parts {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a batch of messages")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut parts = Vec::new();
+            while let Some(part) = seq.next_element()? {
+                if parts.len() == self.len_max {
+                    self.too_long = true;
+                    break;
+                }
+                parts.push(part);
+            }
+            Ok(parts)
+        }
+    }
+    let mut parts = Parts { len_max, too_long: false };
+    let mut json = serde_json::Deserializer::from_str(raw);
+    let read = json.deserialize_seq(&mut parts);
+    if parts.too_long {
+        return Err(ParseError::BatchTooLong { max: len_max });
+    }
+    let read = read?;
+    json.end()?;
+    Ok(read)
 }
 
 /// MCP's parameters are objects (JSON-RPC 2.0 would take arrays too).

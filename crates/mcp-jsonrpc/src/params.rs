@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::Id;
@@ -19,7 +19,7 @@ pub struct CallTool<'a> {
     #[serde(borrow, default)]
     pub arguments: Option<&'a RawValue>,
     /// What travels beside them.
-    #[serde(borrow, default, rename = "_meta")]
+    #[serde(borrow, default, deserialize_with = "or_null", rename = "_meta")]
     pub meta: Meta<'a>,
 }
 
@@ -31,10 +31,10 @@ pub struct Initialize<'a> {
     #[serde(borrow)]
     pub protocol_version: &'a RawValue,
     /// What the client can do.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_null")]
     pub capabilities: ClientCapabilities<'a>,
     /// What the client calls itself; never to be relied on.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_null")]
     pub client_info: Implementation<'a>,
 }
 
@@ -56,7 +56,7 @@ pub struct Initialized<'a> {
     #[serde(borrow, default)]
     pub capabilities: Option<&'a RawValue>,
     /// What the server calls itself; never to be relied on.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_null")]
     pub server_info: Implementation<'a>,
 }
 
@@ -148,6 +148,13 @@ pub struct Meta<'a> {
 #[derive(Debug, Default, Deserialize)]
 pub struct AnyParams<'a> {
     /// What travels beside the parameters proper.
-    #[serde(borrow, default, rename = "_meta")]
+    #[serde(borrow, default, deserialize_with = "or_null", rename = "_meta")]
     pub meta: Meta<'a>,
+}
+
+/// Reads null as if the member were missing: SDKs of some languages write it so.
+fn or_null<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }

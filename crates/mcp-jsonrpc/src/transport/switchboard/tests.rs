@@ -266,7 +266,7 @@ fn answers_to_nothing_are_let_go() {
     let mut listener = board.listen();
     board.dispatch(Message::response(&Id::from(99), &json!({})).unwrap());
     board.dispatch(Message::response(&Id::from("1"), &json!({})).unwrap());
-    let error = crate::RpcError::new(-32700, "what?");
+    let error = RpcError::new(-32700, "what?");
     board.dispatch(Message::error(None, &error).unwrap());
     board.dispatch(progress(&json!("nobody's"), 1));
     board.dispatch(Message::notification("notifications/progress", &json!({})).unwrap());

@@ -1,0 +1,202 @@
+//! From a configuration to a house: each server's rooms, put together.
+//!
+//! Nothing is started here.
+
+mod behind;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use auth::{Access, Guard, Token, TokenHash};
+use gateway_config::{
+    Accept, Compat, Config, EndpointStyle, Isolation, ServerConfig, Startup, TokenScope,
+    TokenSecret, Upstream,
+};
+use mcp_jsonrpc::{
+    Limits,
+    transport::{InboxMax, Transport},
+};
+use router::{
+    filter::{Filtered, ToolFilter},
+    server::{self, CallTimeouts, Options, Restart, Server, Wire},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use behind::{Behind, BehindError};
+
+use crate::{
+    door::{Door, Entry},
+    home,
+    origin::Origins,
+};
+
+/// The whole house.
+pub fn door(config: &Config) -> Result<Door, BehindError> {
+    let behind = Behind::new(config);
+    let mut servers = BTreeMap::new();
+    for server in config.enabled() {
+        servers.insert(server.name.clone(), entry(config, server, &behind)?);
+    }
+    let version = config.server_version.clone();
+    Ok(Door {
+        name: config.server_name.clone(),
+        version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+        base_path: config.base_path.clone(),
+        guard: guard(config),
+        origins: Origins::new(config),
+        servers,
+        began: Instant::now(),
+        draining: CancellationToken::new(),
+    })
+}
+
+/// One server's rooms, from the back to the front.
+fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entry, BehindError> {
+    let routed = routed(config, server, behind)?;
+    let front: Arc<dyn Transport> = match &server.tools {
+        None => Arc::new(routed.clone()),
+        Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
+    };
+    let sse = transport_sse::server::Server::new(Arc::clone(&front), sse_options(config, server));
+    let streamable =
+        transport_streamable::server::Server::new(front, streamable_options(config, server));
+    Ok(Entry {
+        server: routed,
+        streamable,
+        sse,
+        access: access(config, server),
+        transport: server.upstream.kind(),
+        routes: home::routes(&config.base_path, server),
+        messages_path: format!("{}/{}/message", config.base_path, server.name),
+        required: server.startup == Startup::Required,
+    })
+}
+
+/// A server with the sessions and links that the router keeps for it.
+pub fn routed(
+    config: &Config,
+    server: &ServerConfig,
+    behind: &Behind,
+) -> Result<Server, BehindError> {
+    let transport = behind.connect(server)?;
+    Ok(Server::new(&server.name, transport, options(config, server)))
+}
+
+fn options(config: &Config, server: &ServerConfig) -> Options {
+    let is_child = matches!(server.upstream, Upstream::Stdio(_));
+    Options {
+        isolation: match server.isolation {
+            Isolation::Shared => server::Isolation::Shared,
+            Isolation::Caller => server::Isolation::Caller,
+            Isolation::Session => server::Isolation::Session,
+            _ => server::Isolation::Auto,
+        },
+        wire: if is_child { Wire::Child } else { Wire::Http },
+        startup: match server.startup {
+            Startup::Lazy => server::Startup::Lazy,
+            _ => server::Startup::Eager,
+        },
+        start_timeout: server.start_timeout,
+        restart: Restart {
+            backoff_min: server.restart.backoff_min,
+            backoff_max: server.restart.backoff_max,
+            crash_loop_count: server.restart.crash_loop_count,
+            crash_loop_window: server.restart.crash_loop_window,
+        },
+        call: CallTimeouts {
+            first_byte_timeout: server.first_byte_timeout,
+            idle_timeout: server.idle_timeout,
+            total_timeout: server.request_timeout,
+        },
+        session_max: server.session_max,
+        session_idle_timeout: config.timeouts.session_idle_timeout,
+        link_max: if is_child { server.child_max } else { server.session_max },
+        in_flight_max: config.limits.in_flight_max,
+        inbox: inbox(config),
+        ..Options::default()
+    }
+}
+
+fn inbox(config: &Config) -> InboxMax {
+    let limits = &config.limits;
+    InboxMax { queue_len_max: limits.queue_len_max, queue_bytes_max: limits.queue_bytes_max }
+}
+
+/// What is taken from clients.
+fn front_limits(config: &Config) -> Limits {
+    Limits {
+        message_len_max: config.limits.body_len_max,
+        depth_max: config.limits.depth_max,
+        batch_len_max: config.limits.batch_len_max,
+    }
+}
+
+fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server::ServerOptions {
+    let absolute = config.endpoint_style == EndpointStyle::Absolute;
+    let base = config.public_url.as_ref().filter(|_| absolute).and_then(|url| {
+        let uri = url.uri();
+        Some(Arc::from(format!("{}://{}", uri.scheme_str()?, uri.authority()?)))
+    });
+    transport_sse::server::ServerOptions {
+        base_url: base,
+        body_len_max: config.limits.body_len_max,
+        body_timeout: config.timeouts.body_read_timeout,
+        keep_alive: server.keep_alive_interval,
+        outbox: inbox(config),
+        in_flight_max: config.limits.in_flight_max,
+        session_count_max: server.session_max,
+        limits: front_limits(config),
+        ..transport_sse::server::ServerOptions::default()
+    }
+}
+
+fn streamable_options(
+    config: &Config,
+    server: &ServerConfig,
+) -> transport_streamable::server::ServerOptions {
+    transport_streamable::server::ServerOptions {
+        body_len_max: config.limits.body_len_max,
+        body_timeout: config.timeouts.body_read_timeout,
+        keep_alive: server.keep_alive_interval,
+        strict_accept: config.accept == Accept::Strict,
+        limits: front_limits(config),
+        ..transport_streamable::server::ServerOptions::default()
+    }
+}
+
+fn tool_filter(tools: &gateway_config::ToolFilter) -> ToolFilter {
+    let set = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    match tools {
+        gateway_config::ToolFilter::Allow(names) => ToolFilter::Allow(set(names)),
+        gateway_config::ToolFilter::Block(names) => ToolFilter::Block(set(names)),
+        // A filter this version does not know hides everything rather than nothing.
+        _ => ToolFilter::Allow([].into()),
+    }
+}
+
+fn guard(config: &Config) -> Guard {
+    let tokens = config.tokens.iter().map(|entry| match &entry.secret {
+        TokenSecret::Plain(secret) => Token::new(&entry.name, secret.expose()),
+        TokenSecret::Sha256(hash) => Token::hashed(&entry.name, TokenHash::from_bytes(*hash)),
+        // A kind of secret this version does not know opens nothing.
+        _ => Token::hashed(&entry.name, TokenHash::from_bytes([0; 32])),
+    });
+    Guard::new(tokens.collect()).allow_raw(config.compat == Compat::Tbxark)
+}
+
+/// Which tokens open a server: those it names, or those that are not for others alone.
+fn access(config: &Config, server: &ServerConfig) -> Access {
+    if config.is_open(server) {
+        return Access::Anybody;
+    }
+    if let gateway_config::Guard::Tokens(names) = &server.guard {
+        return Access::Tokens(names.iter().map(|name| name.as_str().into()).collect());
+    }
+    let opens = |scope: &TokenScope| match scope {
+        TokenScope::All => true,
+        TokenScope::Only(servers) => servers.contains(&server.name),
+        _ => false,
+    };
+    let tokens = config.tokens.iter().filter(|entry| opens(&entry.servers));
+    Access::Tokens(tokens.map(|entry| entry.name.as_str().into()).collect())
+}

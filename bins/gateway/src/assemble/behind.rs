@@ -1,0 +1,173 @@
+//! The ways to the servers behind.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, Mutex, PoisonError}, time::Duration};
+
+use gateway_config::{Config, Remote, ServerConfig, Stdio, Upstream};
+use mcp_jsonrpc::transport::{InboxMax, Transport, switchboard::SwitchboardMax};
+use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
+use transport_stdio::{Limits, StderrMax, Timeouts, client::{Spawn, Supervisor}};
+
+use crate::cli;
+
+/// Makes the client halves, which share their pools of connections.
+#[derive(Debug)]
+pub struct Behind {
+    limits: gateway_config::Limits,
+    timeouts: gateway_config::Timeouts,
+    http: Mutex<BTreeMap<HttpKey, HttpClient>>,
+}
+
+/// Servers that are reached in the same way share connections.
+type HttpKey = (Option<PathBuf>, bool, Duration);
+
+/// Why a server cannot be reached as configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BehindError {
+    /// Its URL or its headers are wrong.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Its certificates cannot be read.
+    #[error("server `{server}`: {error}")]
+    Tls {
+        /// The server.
+        server: String,
+        /// What is wrong.
+        #[source]
+        error: TlsError,
+    },
+    /// It is of a kind that this version does not know.
+    #[error("server `{0}` is of a kind that this version does not serve")]
+    Unknown(String),
+}
+
+// === impl Behind ===
+
+impl Behind {
+    /// With the bounds of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        Self { limits, timeouts, http: Mutex::default() }
+    }
+
+    /// The way to one server.
+    pub fn connect(&self, server: &ServerConfig) -> Result<Arc<dyn Transport>, BehindError> {
+        Ok(match &server.upstream {
+            Upstream::Stdio(stdio) => Arc::new(self.spawn(server, stdio)),
+            Upstream::Demo => Arc::new(demo_server::transport()),
+            Upstream::Sse(remote) => {
+                let (target, http) = self.remote(server, remote)?;
+                Arc::new(self.sse(server, target, http))
+            }
+            Upstream::Streamable(remote) => {
+                let (target, http) = self.remote(server, remote)?;
+                Arc::new(self.streamable(server, target, http))
+            }
+            Upstream::Http(remote) => {
+                let (target, http) = self.remote(server, remote)?;
+                let sse = self.sse(server, target.clone(), http.clone());
+                let streamable = self.streamable(server, target, http);
+                Arc::new(transport_streamable::client::Auto::new(streamable, sse))
+            }
+            _ => return Err(BehindError::Unknown(server.name.clone())),
+        })
+    }
+
+    fn spawn(&self, server: &ServerConfig, stdio: &Stdio) -> Spawn {
+        let args = stdio.args.iter().map(|arg| arg.expose());
+        let env = stdio.env.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let half = server.stop_timeout / 2;
+        Spawn {
+            env: env.map(|(name, value)| (name.into(), value.into())).collect(),
+            inherit_env: stdio.inherit_env,
+            dir: stdio.cwd.clone(),
+            supervisor: supervisor(),
+            limits: Limits {
+                message: self.messages(server),
+                board: self.board(),
+                write_timeout: self.timeouts.write_timeout,
+                ..Limits::default()
+            },
+            stderr: StderrMax {
+                lines_max: self.limits.stderr_lines_max,
+                bytes_max: self.limits.stderr_bytes_max,
+                ..StderrMax::default()
+            },
+            timeouts: Timeouts { exit_timeout: half, term_timeout: half, ..Timeouts::default() },
+            ..Spawn::new(&*server.name, &stdio.program, args)
+        }
+    }
+
+    fn sse(
+        &self,
+        server: &ServerConfig,
+        target: HttpTarget,
+        http: HttpClient,
+    ) -> transport_sse::client::Connect {
+        let options = transport_sse::client::ClientOptions {
+            limits: self.messages(server),
+            waiting: self.board(),
+            ..transport_sse::client::ClientOptions::default()
+        };
+        transport_sse::client::Connect::new(target, http, options)
+    }
+
+    fn streamable(
+        &self,
+        server: &ServerConfig,
+        target: HttpTarget,
+        http: HttpClient,
+    ) -> transport_streamable::client::Connect {
+        let options = transport_streamable::client::ClientOptions {
+            limits: self.messages(server),
+            ..transport_streamable::client::ClientOptions::default()
+        };
+        transport_streamable::client::Connect::new(target, http, options)
+    }
+
+    fn remote(
+        &self,
+        server: &ServerConfig,
+        remote: &Remote,
+    ) -> Result<(HttpTarget, HttpClient), BehindError> {
+        let headers = remote.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let target = HttpTarget::new(&*server.name, &remote.url.uri().to_string(), headers)?;
+        let key = (remote.ca.clone(), remote.insecure_tls, remote.connect_timeout);
+        let mut clients = self.http.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = clients.entry(key).or_insert_with(|| {
+            HttpClient::new(HttpOptions {
+                connect_timeout: remote.connect_timeout,
+                ca_file: remote.ca.clone(),
+                insecure_tls: remote.insecure_tls,
+                ..HttpOptions::default()
+            })
+        });
+        if target.is_tls() {
+            let tls = |error| BehindError::Tls { server: server.name.clone(), error };
+            client.prepare_tls().map_err(tls)?;
+        }
+        Ok((target, client.clone()))
+    }
+
+    fn messages(&self, server: &ServerConfig) -> mcp_jsonrpc::Limits {
+        mcp_jsonrpc::Limits {
+            message_len_max: server.message_len_max,
+            depth_max: self.limits.depth_max,
+            batch_len_max: self.limits.batch_len_max,
+        }
+    }
+
+    fn board(&self) -> SwitchboardMax {
+        let inbox = InboxMax {
+            queue_len_max: self.limits.queue_len_max,
+            queue_bytes_max: self.limits.queue_bytes_max,
+        };
+        SwitchboardMax { inbox, ..SwitchboardMax::default() }
+    }
+}
+
+/// This very program, as the keeper of a child.
+fn supervisor() -> Option<Supervisor> {
+    let program = std::env::current_exe().ok()?;
+    Some(Supervisor { program, arg: cli::SUPERVISE.into() })
+}

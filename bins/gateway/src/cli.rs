@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The hidden command by which the gateway starts itself as the supervisor of a child.
+pub const SUPERVISE: &str = "__supervise";
+
+/// One door to any number of MCP servers.
+///
+/// Any MCP client, over stdio, HTTP+SSE or Streamable HTTP, works with any MCP server behind,
+/// whatever transport and protocol revision each of them speaks.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve MCP servers: those of a configuration, one given as a command, or a demonstration
+    ///
+    /// gateway serve --config gateway.json
+    /// gateway serve -- npx -y @modelcontextprotocol/server-filesystem /tmp
+    /// gateway serve
+    #[command(verbatim_doc_comment)]
+    Serve(Serve),
+    /// Say what a configuration means, secrets masked; exit code 2 if it is wrong
+    Check(Check),
+    /// Offer one server on standard input and output, for clients that only speak stdio
+    ///
+    /// gateway stdio postgres --config gateway.json
+    /// gateway stdio https://mcp.example.org/mcp --header 'Authorization: Bearer TOKEN'
+    #[command(verbatim_doc_comment)]
+    Stdio(Stdio),
+    /// Ask a running gateway how its servers are; exit code 1 if one is not well
+    Status(Status),
+}
+
+/// `gateway serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration file (JSON; comments are allowed)
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    pub config: Option<PathBuf>,
+    /// Where to listen instead: 127.0.0.1:9090, :9090, [::1]:9090, name:9090, unix:/path
+    #[arg(short, long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+    /// Serve strangers: allow addresses that others can reach without any token
+    #[arg(long)]
+    pub insecure: bool,
+    /// How the log looks
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// The command of one server to serve, after `--`
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `gateway check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gateway stdio`.
+#[derive(Debug, Args)]
+pub struct Stdio {
+    /// A server of the configuration, or the URL of a remote one
+    #[arg(value_name = "NAME|URL")]
+    pub server: String,
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "MCP_GATEWAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// A header to send to a remote server, as 'Name: value'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// How the remote server is reached
+    #[arg(long, value_enum, default_value = "auto")]
+    pub transport: RemoteTransport,
+    /// What is logged, on standard error
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
+    pub log_level: LogLevel,
+}
+
+/// `gateway status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The gateway's address
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    pub url: String,
+    /// A token of the gateway's
+    #[arg(long, value_name = "TOKEN", env = "MCP_GATEWAY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogLevel {
+    /// What broke.
+    Error,
+    /// What needs somebody's attention.
+    Warn,
+    /// Every request, and the life of every server.
+    Info,
+    /// What helps to find out why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a remote server is reached.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RemoteTransport {
+    /// Streamable HTTP first, then HTTP+SSE.
+    Auto,
+    /// Streamable HTTP.
+    Streamable,
+    /// HTTP+SSE.
+    Sse,
+}
+
+impl From<LogFormat> for gateway_config::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl From<LogLevel> for gateway_config::LogLevel {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
+/// Whether these arguments start the supervisor of a child; if so, its own.
+pub fn supervised(args: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
+    let mut args = args.skip(1);
+    (args.next()? == SUPERVISE).then(|| args.collect())
+}

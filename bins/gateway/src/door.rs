@@ -1,0 +1,280 @@
+//! The front door: every request comes in here, and every answer goes out, with one line of log.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use auth::{Access, Denied, Guard};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes},
+    header::{ACCEPT, HeaderMap, ORIGIN},
+};
+use mcp_jsonrpc::transport::Caller;
+use router::{
+    route::{self, Door as Way, Route},
+    server::Server,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use transport_sse::{body::Outgoing, respond};
+
+use crate::{
+    access_log::Line,
+    answer::{self, Refusal},
+    framing::Seen,
+    home::{self, Overview, ServerOverview},
+    origin::Origins,
+};
+
+/// The front door of the gateway.
+#[derive(Debug)]
+pub struct Door {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// What all paths begin with; empty, or `/a/b`.
+    pub(crate) base_path: String,
+    pub(crate) guard: Guard,
+    pub(crate) origins: Origins,
+    pub(crate) servers: BTreeMap<String, Entry>,
+    pub(crate) began: Instant,
+    /// Cancelled once no new work is taken.
+    pub(crate) draining: CancellationToken,
+}
+
+/// One server, by all its doors.
+#[derive(Debug)]
+pub struct Entry {
+    pub(crate) server: Server,
+    pub(crate) streamable: transport_streamable::server::Server,
+    pub(crate) sse: transport_sse::server::Server,
+    pub(crate) access: Access,
+    pub(crate) transport: &'static str,
+    pub(crate) routes: Vec<String>,
+    /// Where its HTTP+SSE clients are told to post.
+    pub(crate) messages_path: String,
+    pub(crate) required: bool,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Answers one request, whatever it is.
+    pub async fn answer<B>(&self, request: Request<B>, seen: &Seen) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut line = Line::begin(&request);
+        let origin = request.headers().get(ORIGIN).cloned();
+        let (mut response, permitted) = match self.check(&request, seen) {
+            Ok(()) => (self.dispatch(request, &mut line).await, true),
+            Err(refusal) => (refusal.into_response(), false),
+        };
+        if let (Some(origin), true) = (origin, permitted) {
+            self.origins.permit(&origin, &mut response);
+        }
+        line.end(&mut response);
+        response
+    }
+
+    fn check<B>(&self, request: &Request<B>, seen: &Seen) -> Result<(), Refusal> {
+        if seen.is_ambiguous() {
+            let what = "the length of the body is given twice";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, what)
+                .expect("either `Content-Length` or `Transfer-Encoding`"));
+        }
+        self.origins.check(request.headers(), request.uri())
+    }
+
+    async fn dispatch<B>(&self, request: Request<B>, line: &mut Line) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Some(response) = self.origins.preflight(request.method(), request.headers()) {
+            return response;
+        }
+        let path = request.uri().path();
+        let path = path.strip_prefix(self.base_path.as_str()).unwrap_or(path);
+        let (name, way) = match Route::read(path) {
+            Some(Route::Server(name, way)) => (name, way),
+            Some(route) => return self.service(route, request.method(), request.headers()),
+            None => return self.lost(path, request.headers()),
+        };
+        let Some((name, entry)) = self.servers.get_key_value(name) else {
+            return self.lost(path, request.headers());
+        };
+        line.server(name, way);
+        let caller = match self.guard.admit(request.headers(), &entry.access) {
+            Ok(caller) => caller,
+            Err(denied) => return turn_away(&denied),
+        };
+        line.caller(&caller);
+        entry.handle(way, request, caller).await
+    }
+
+    /// Answers what is about the gateway itself.
+    fn service(&self, route: Route<'_>, method: &Method, headers: &HeaderMap) -> Response<Outgoing> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let allow = "GET, HEAD, OPTIONS";
+            if *method == Method::OPTIONS {
+                return respond::options(allow);
+            }
+            let what = format!("this path does not take {method}");
+            return Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what)
+                .expect(allow)
+                .allow(allow)
+                .into_response();
+        }
+        match route {
+            Route::Ping => answer::respond(StatusCode::OK, "text/plain", "pong"),
+            Route::Health => self.health(),
+            Route::Ready => self.readiness(),
+            Route::Status => match self.guard_admits_anything(headers) {
+                Ok(_) => answer::json(StatusCode::OK, &self.overview(headers)),
+                Err(denied) => turn_away(&denied),
+            },
+            Route::Home | Route::Server(..) => self.home(headers),
+        }
+    }
+
+    /// The gateway's own pages want any token, where there are tokens at all.
+    fn guard_admits_anything(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
+        let open = self.guard.is_empty();
+        self.guard.admit(headers, if open { &Access::Anybody } else { &Access::AnyToken })
+    }
+
+    fn home(&self, headers: &HeaderMap) -> Response<Outgoing> {
+        let overview = self.overview(headers);
+        let accept = headers.get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        if accept.contains("text/html") {
+            let page = home::page(&overview);
+            return answer::respond(StatusCode::OK, "text/html; charset=utf-8", page);
+        }
+        answer::json(StatusCode::OK, &overview)
+    }
+
+    /// The process is alive: that is all.
+    fn health(&self) -> Response<Outgoing> {
+        let body = serde_json::json!({
+            "status": "ok",
+            "name": self.name,
+            "version": self.version,
+            "serverCount": self.servers.len(),
+        });
+        answer::json(StatusCode::OK, &body)
+    }
+
+    /// New work is taken, and every server that has to be well is.
+    fn readiness(&self) -> Response<Outgoing> {
+        let is_required = |entry: &Entry| entry.required || entry.server.state() != router::status::State::Idle;
+        let ill = self.servers.iter().filter(|(_, entry)| {
+            is_required(entry) && !home::is_well(entry.server.state())
+        });
+        let ill: Vec<&str> = ill.map(|(name, _)| name.as_str()).collect();
+        let starting = self.servers.values().any(|it| it.server.state() == router::status::State::Starting);
+        let status = match () {
+            () if self.draining.is_cancelled() => "unavailable",
+            () if !ill.is_empty() => "degraded",
+            () if starting => "initializing",
+            () => "ok",
+        };
+        let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        answer::json(code, &serde_json::json!({ "status": status, "unhealthy": ill }))
+    }
+
+    /// What this caller may know of the servers.
+    fn overview(&self, headers: &HeaderMap) -> Overview {
+        let seen = self.visible(headers);
+        let servers: Vec<_> = seen
+            .map(|(_, entry)| ServerOverview {
+                status: entry.server.status(),
+                transport: entry.transport,
+                routes: entry.routes.clone(),
+            })
+            .collect();
+        let well = servers.iter().all(|server| home::is_well(server.status.state));
+        Overview {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            uptime_secs: self.began.elapsed().as_secs(),
+            status: if well { "ok" } else { "degraded" },
+            servers,
+        }
+    }
+
+    fn visible<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (&'a String, &'a Entry)> + 'a {
+        self.servers.iter().filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
+    }
+
+    /// Says what would have been found, so that a wrong path is one look away from a right one.
+    ///
+    /// Strangers are asked for a token first, where one is needed for everything there is.
+    fn lost(&self, path: &str, headers: &HeaderMap) -> Response<Outgoing> {
+        let visible: Vec<(&String, &Entry)> = self.visible(headers).collect();
+        if visible.is_empty()
+            && !self.servers.is_empty()
+            && let Err(denied) = self.guard.admit(headers, &Access::AnyToken)
+        {
+            return turn_away(&denied);
+        }
+        let nearest = route::nearest(path, visible.iter().map(|(name, _)| name.as_str()));
+        let wanted = if path.contains("sse") { Way::Sse } else { Way::Mcp };
+        let nearest = nearest.map(|name| format!("{}/{name}/{}", self.base_path, wanted.as_str()));
+        let routes = visible.iter().flat_map(|(_, entry)| entry.routes.clone()).collect();
+        let shown: String = path.chars().filter(|it| !it.is_control()).take(200).collect();
+        let what = match Route::read(path) {
+            Some(Route::Server(name, _)) => format!("there is no server `{name}`"),
+            _ => format!("there is nothing at `{shown}`"),
+        };
+        Refusal::new(StatusCode::NOT_FOUND, what)
+            .expect("/NAME/mcp (Streamable HTTP) or /NAME/sse (HTTP+SSE), NAME one of the servers")
+            .routes(nearest, routes)
+            .into_response()
+    }
+
+    /// The servers, by name.
+    pub fn servers(&self) -> impl Iterator<Item = (&str, &Server)> {
+        self.servers.iter().map(|(name, entry)| (name.as_str(), &entry.server))
+    }
+
+    /// A server that the gateway is not to run without, and that failed.
+    pub fn failed_required(&self) -> Option<&str> {
+        let mut required = self.servers.iter().filter(|(_, entry)| entry.required);
+        required.find(|(_, it)| !home::is_well(it.server.state())).map(|(name, _)| name.as_str())
+    }
+
+    /// Starts every server that starts with the gateway.
+    pub fn start(&self) {
+        self.servers.values().for_each(|entry| entry.server.start());
+    }
+
+    /// Takes no new work, lets what runs end for up to `grace`, and ends the servers.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.draining.cancel();
+        let servers = self.servers.values().map(|entry| entry.server.shut_down(grace));
+        futures::future::join_all(servers).await;
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    async fn handle<B>(&self, way: Way, request: Request<B>, caller: Caller) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match way {
+            Way::Mcp => self.streamable.handle(request, caller).await,
+            Way::Sse => self.sse.handle_stream(request, caller, &self.messages_path).await,
+            Way::Messages => self.sse.handle_message(request, caller).await,
+        }
+    }
+}
+
+fn turn_away(denied: &Denied) -> Response<Outgoing> {
+    Refusal::new(denied.status(), denied.to_string()).challenge(denied.challenge()).into_response()
+}

@@ -1,0 +1,95 @@
+//! `gateway stdio`: one server, on standard input and output.
+
+use std::{process::ExitCode, sync::Arc};
+
+use gateway_config::{Config, Log, ServerConfig};
+use mcp_jsonrpc::transport::{Caller, Transport};
+use transport_sse::http::{HttpClient, HttpTarget};
+
+use crate::{
+    assemble::{self, Behind},
+    cli::{RemoteTransport, Stdio},
+    log, run,
+};
+
+pub(super) async fn run(stdio: Stdio) -> ExitCode {
+    let mut settings = Log::default();
+    settings.level = stdio.log_level.into();
+    let log = match log::start(&settings) {
+        Ok(log) => log,
+        Err(error) => return run::fail(&error.to_string(), 1),
+    };
+    let code = match offer(&stdio).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((words, code)) => {
+            log.flush();
+            return run::fail(&words, code);
+        }
+    };
+    log.flush();
+    code
+}
+
+async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
+    let wrong = |words: String| (words, 2);
+    let is_url = stdio.server.starts_with("http://") || stdio.server.starts_with("https://");
+    let (transport, server): (Arc<dyn Transport>, _) = match is_url {
+        true => (remote(stdio).map_err(wrong)?, None),
+        false => {
+            let server = configured(stdio).map_err(wrong)?;
+            (Arc::new(server.clone()), Some(server))
+        }
+    };
+    let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    let options = transport_stdio::server::ServerOptions::default();
+    let served = transport_stdio::server::serve(transport, (input, output), Caller::anonymous(), options);
+    let served = served.await.map_err(|error| (error.to_string(), 1));
+    if let Some(server) = server {
+        server.shut_down(std::time::Duration::ZERO).await;
+    }
+    served
+}
+
+/// A server of the configuration, started by this process and for it alone.
+fn configured(stdio: &Stdio) -> Result<router::server::Server, String> {
+    let Some(path) = &stdio.config else {
+        return Err(format!(
+            "where is `{}` configured? Give the file with --config, or a URL instead of the name",
+            stdio.server
+        ));
+    };
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let server: &ServerConfig = config.servers.get(&stdio.server).ok_or_else(|| {
+        let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
+        format!("there is no server `{}`; there is {}", stdio.server, names.join(", "))
+    })?;
+    assemble::routed(&config, server, &Behind::new(&config)).map_err(|error| error.to_string())
+}
+
+fn remote(stdio: &Stdio) -> Result<Arc<dyn Transport>, String> {
+    let headers = stdio.headers.iter().map(|header| {
+        let (name, value) = header.split_once(':').ok_or_else(|| {
+            format!("--header wants 'Name: value'; `{}` has no colon", header.split(' ').next().unwrap_or_default())
+        })?;
+        Ok((name.trim(), value.trim()))
+    });
+    let headers: Vec<(&str, &str)> = headers.collect::<Result<_, String>>()?;
+    let target = HttpTarget::new("remote", &stdio.server, headers);
+    let target = target.map_err(|error| error.to_string())?;
+    let http = HttpClient::default();
+    let sse = || {
+        let options = transport_sse::client::ClientOptions::default();
+        transport_sse::client::Connect::new(target.clone(), http.clone(), options)
+    };
+    let streamable = || {
+        let options = transport_streamable::client::ClientOptions::default();
+        transport_streamable::client::Connect::new(target.clone(), http.clone(), options)
+    };
+    Ok(match stdio.transport {
+        RemoteTransport::Sse => Arc::new(sse()),
+        RemoteTransport::Streamable => Arc::new(streamable()),
+        RemoteTransport::Auto => {
+            Arc::new(transport_streamable::client::Auto::new(streamable(), sse()))
+        }
+    })
+}

@@ -1,0 +1,329 @@
+//! The requests of one session that are being answered.
+//!
+//! In here, cancelling is dropping, with one exception: a client of a legacy revision that loses
+//! the stream of a request has not cancelled it (REQUIREMENTS R-A66), so what is left of an
+//! answer nobody reads any more is read here to its end.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
+use mcp_jsonrpc::{
+    Id, RpcError,
+    transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError},
+};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTimeouts {
+    /// Until the server says anything to it.
+    pub first_byte_timeout: Duration,
+    /// Between two things the server says to it: progress counts.
+    pub idle_timeout: Duration,
+    /// Altogether, whatever progress there is.
+    pub total_timeout: Duration,
+}
+
+impl Default for CallTimeouts {
+    /// 5 minutes, 5 minutes, 1 hour.
+    fn default() -> Self {
+        Self {
+            first_byte_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(300),
+            total_timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// The requests of one session that are being answered, by the client's id.
+#[derive(Clone)]
+pub(crate) struct Calls(Arc<Table>);
+
+struct Table {
+    calls: Mutex<HashMap<Id, Call>>,
+    entered: AtomicU64,
+    in_flight_max: usize,
+    inbox: InboxMax,
+}
+
+struct Call {
+    order: u64,
+    /// What is said to it from elsewhere than its own reply: questions, and the end.
+    inbox: Arc<Inbox>,
+    clock: Arc<Clock>,
+}
+
+/// When a call began, and when the server last said something to it.
+struct Clock {
+    began: Instant,
+    /// Milliseconds from the beginning; 0 as long as nothing was said.
+    last_ms: AtomicU64,
+}
+
+/// One request's place among them, until it is dropped.
+struct Place {
+    calls: Calls,
+    id: Id,
+    inbox: Arc<Inbox>,
+    clock: Arc<Clock>,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    pub(crate) fn new(in_flight_max: usize, inbox: InboxMax) -> Self {
+        let calls = Mutex::default();
+        Self(Arc::new(Table { calls, entered: AtomicU64::new(0), in_flight_max, inbox }))
+    }
+
+    fn enter(&self, id: &Id) -> Result<Place, TransportError> {
+        let inbox = Inbox::new(self.0.inbox);
+        let clock = Arc::new(Clock { began: Instant::now(), last_ms: AtomicU64::new(0) });
+        let order = self.0.entered.fetch_add(1, Ordering::Relaxed);
+        let call = Call { order, inbox: Arc::clone(&inbox), clock: Arc::clone(&clock) };
+        let mut calls = self.lock();
+        if self.0.in_flight_max <= calls.len() {
+            let what = format!("{} requests of this session are being answered", calls.len());
+            let error = TransportError::new(ErrorKind::Exhausted, what);
+            return Err(error.hint("wait for one to end before you send another"));
+        }
+        match calls.entry(id.clone()) {
+            Entry::Vacant(entry) => entry.insert(call),
+            Entry::Occupied(_) => {
+                let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
+                let what = format!("a request with the id {id} is still being answered");
+                return Err(TransportError::new(kind, what));
+            }
+        };
+        Ok(Place { calls: self.clone(), id: id.clone(), inbox, clock })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Takes a request back, if it is still being answered.
+    pub(crate) fn cancel(&self, id: &Id) {
+        let call = self.lock().get(id).map(|call| Arc::clone(&call.inbox));
+        if let Some(inbox) = call {
+            inbox.finish(Err(cancelled()));
+        }
+    }
+
+    /// Takes all of them back.
+    pub(crate) fn cancel_all(&self) {
+        let inboxes: Vec<_> = self.lock().values().map(|call| Arc::clone(&call.inbox)).collect();
+        for inbox in inboxes {
+            inbox.finish(Err(cancelled()));
+        }
+    }
+
+    /// The only call, where there is exactly one.
+    pub(crate) fn only(&self) -> Option<Arc<Inbox>> {
+        let calls = self.lock();
+        let mut all = calls.values();
+        match (all.next(), all.next()) {
+            (Some(call), None) => Some(Arc::clone(&call.inbox)),
+            _ => None,
+        }
+    }
+
+    /// The call that has been there longest.
+    pub(crate) fn oldest(&self) -> Option<Arc<Inbox>> {
+        let calls = self.lock();
+        calls.values().min_by_key(|call| call.order).map(|call| Arc::clone(&call.inbox))
+    }
+
+    /// Ends the calls whose time is over.
+    pub(crate) fn sweep(&self, timeouts: &CallTimeouts) {
+        let late: Vec<_> = {
+            let calls = self.lock();
+            let late = calls
+                .values()
+                .filter_map(|call| Some((Arc::clone(&call.inbox), call.clock.late(timeouts)?)));
+            late.collect()
+        };
+        for (inbox, error) in late {
+            inbox.finish(Err(error));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Call>> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Calls").field(&self.len()).finish()
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn tick(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms.max(1), Ordering::Relaxed);
+    }
+
+    /// The error of a call whose time is over.
+    fn late(&self, timeouts: &CallTimeouts) -> Option<TransportError> {
+        let elapsed = self.began.elapsed();
+        let last = self.last_ms.load(Ordering::Relaxed);
+        let quiet = elapsed.saturating_sub(Duration::from_millis(last));
+        let (what, limit, key) = match last {
+            _ if timeouts.total_timeout <= elapsed => {
+                ("not finished", timeouts.total_timeout, "totalTimeout")
+            }
+            0 if timeouts.first_byte_timeout <= quiet => {
+                ("no answer", timeouts.first_byte_timeout, "firstByteTimeout")
+            }
+            1.. if timeouts.idle_timeout <= quiet => {
+                ("nothing more was heard", timeouts.idle_timeout, "idleTimeout")
+            }
+            _ => return None,
+        };
+        let what = format!("{what} within {} s; the request was cancelled", limit.as_secs_f32());
+        let hint = format!("if the tool is meant to take longer, raise `{key}` of this server");
+        Some(TransportError::new(ErrorKind::Timeout, what).hint(hint))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.calls.lock().remove(&self.id);
+    }
+}
+
+/// A request on its way, and all that is said to it until its answer.
+pub(crate) struct Answering {
+    behind: Behind,
+    place: Option<Place>,
+    /// Where the rest is read when nobody else does.
+    detached: TaskTracker,
+}
+
+enum Behind {
+    Sent(BoxFuture<'static, Result<Reply, TransportError>>),
+    Speaking(EventStream),
+    Done,
+}
+
+// === impl Answering ===
+
+impl Answering {
+    /// Takes a place for the request `sent`.
+    pub(crate) fn new(
+        calls: &Calls,
+        id: &Id,
+        sent: impl Future<Output = Result<Reply, TransportError>> + Send + 'static,
+        detached: &TaskTracker,
+    ) -> Result<Self, TransportError> {
+        let place = Some(calls.enter(id)?);
+        Ok(Self { behind: Behind::Sent(sent.boxed()), place, detached: detached.clone() })
+    }
+
+    /// Waits for the first thing said, which is mostly the answer.
+    pub(crate) async fn reply(mut self) -> Result<Reply, TransportError> {
+        match self.next().await {
+            Some(Ok(Event::Message { message, .. })) if message.is_answer() => {
+                Ok(Reply::Single(message))
+            }
+            Some(Ok(first)) => Ok(Reply::Stream(stream::iter([Ok(first)]).chain(self).boxed())),
+            Some(Err(error)) => Err(error),
+            None => Err(unanswered()),
+        }
+    }
+
+    fn end(&mut self) {
+        self.behind = Behind::Done;
+        self.place = None;
+    }
+
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, TransportError>> {
+        loop {
+            match &mut self.behind {
+                Behind::Sent(sent) => match std::task::ready!(sent.poll_unpin(cx))? {
+                    Reply::Single(message) => return Poll::Ready(Ok(message.into())),
+                    Reply::Stream(events) => self.behind = Behind::Speaking(events),
+                    Reply::Accepted => return Poll::Ready(Err(unanswered())),
+                },
+                Behind::Speaking(events) => match std::task::ready!(events.poll_next_unpin(cx)) {
+                    // Event ids and pauses are of one hop: they end here.
+                    Some(Ok(Event::Message { message, .. })) => {
+                        return Poll::Ready(Ok(message.into()));
+                    }
+                    Some(Ok(Event::Pause { .. })) => (),
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => return Poll::Ready(Err(unanswered())),
+                },
+                Behind::Done => return Poll::Ready(Err(unanswered())),
+            }
+        }
+    }
+}
+
+impl Stream for Answering {
+    type Item = Result<Event, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(place) = &self.place else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(injected) = place.inbox.poll_next(cx) {
+            if !matches!(injected, Some(Ok(_))) {
+                self.end();
+            }
+            return Poll::Ready(injected);
+        }
+        let event = std::task::ready!(self.poll_behind(cx));
+        let is_last = match &event {
+            Ok(Event::Message { message, .. }) => message.is_answer(),
+            Ok(Event::Pause { .. }) => false,
+            Err(_) => true,
+        };
+        if is_last {
+            self.end();
+        } else if let Some(place) = &self.place {
+            place.clock.tick();
+        }
+        Poll::Ready(Some(event))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.place.is_none() || self.detached.is_closed() {
+            return;
+        }
+        let behind = std::mem::replace(&mut self.behind, Behind::Done);
+        let rest = Self { behind, place: self.place.take(), detached: TaskTracker::new() };
+        rest.detached.close();
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.detached.spawn(rest.for_each(|_| std::future::ready(())));
+        }
+    }
+}
+
+fn cancelled() -> TransportError {
+    TransportError::new(ErrorKind::Cancelled, "the request was cancelled")
+}
+
+fn unanswered() -> TransportError {
+    TransportError::new(ErrorKind::Protocol, "it ended its reply without an answer")
+}
+
+#[cfg(test)]
+mod tests;

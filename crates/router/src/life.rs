@@ -1,0 +1,195 @@
+//! A server's life: whether it may be started now, and what went wrong last.
+//!
+//! Pure bookkeeping on tokio's clock; who starts and who waits is `upstream`'s affair.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use mcp_jsonrpc::transport::{ErrorKind, TransportError};
+use tokio::time::Instant;
+
+use crate::status::State;
+
+/// When a server that fails is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The pause after the second failure in a row; it doubles with each.  After the first there
+    /// is none.
+    pub backoff_min: Duration,
+    /// The longest pause.
+    pub backoff_max: Duration,
+    /// This many failures within the window park the server.
+    pub crash_loop_count: usize,
+    /// The window.
+    pub crash_loop_window: Duration,
+}
+
+impl Default for Restart {
+    /// 500 ms doubling to 30 s; parked after 6 failures within 5 minutes.
+    fn default() -> Self {
+        Self {
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+            crash_loop_count: 6,
+            crash_loop_window: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How long a request waits for a server that has been well and is about to be tried again: most
+/// clients give up at the first refusal.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server's life so far.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) state: State,
+    pub(crate) since: Instant,
+    pub(crate) last_error: Option<Arc<str>>,
+    pub(crate) restarts: u64,
+    failures: VecDeque<Instant>,
+    not_before: Instant,
+    has_been_well: bool,
+    policy: Restart,
+}
+
+impl Life {
+    pub(crate) fn new(policy: Restart) -> Self {
+        let now = Instant::now();
+        Self {
+            state: State::Idle,
+            since: now,
+            last_error: None,
+            restarts: 0,
+            failures: VecDeque::new(),
+            not_before: now,
+            has_been_well: false,
+            policy,
+        }
+    }
+
+    /// Whether the server may be tried now; if not, an error with its last words and when.
+    pub(crate) fn admit(&self) -> Result<(), TransportError> {
+        if self.state == State::Closed {
+            let kind = ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(1)) };
+            return Err(TransportError::new(kind, "the gateway is shutting down"));
+        }
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        if wait.is_zero() { Ok(()) } else { Err(self.refusal(wait)) }
+    }
+
+    /// How long to wait before the server is tried, where that is worth a request's while.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        let worth_it = self.has_been_well && self.state == State::Backoff && wait <= PATIENCE;
+        (worth_it && !wait.is_zero()).then_some(wait)
+    }
+
+    /// When the server may be tried again in the background; never for a parked one.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        (self.state == State::Backoff).then_some(self.not_before)
+    }
+
+    pub(crate) fn become_(&mut self, state: State) {
+        if self.state != State::Closed && self.state != state {
+            self.state = state;
+            self.since = Instant::now();
+            self.has_been_well |= state == State::Ready;
+        }
+    }
+
+    /// Notes a start that failed, or a death that nobody asked for.
+    pub(crate) fn failed(&mut self, error: &TransportError) {
+        let now = Instant::now();
+        self.last_error = Some(error.to_string().into());
+        self.restarts += u64::from(self.state == State::Ready);
+        while self.failures.front().is_some_and(|it| self.policy.crash_loop_window < now - *it) {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+        let in_a_row = self.failures.len();
+        if self.policy.crash_loop_count <= in_a_row {
+            self.failures.pop_front();
+            self.not_before = now + self.policy.backoff_max;
+            self.become_(State::Parked);
+            return;
+        }
+        let doublings = u32::try_from(in_a_row.saturating_sub(2)).unwrap_or(u32::MAX).min(20);
+        let pause = match in_a_row {
+            0 | 1 => Duration::ZERO,
+            _ => self.policy.backoff_min.saturating_mul(1 << doublings),
+        };
+        self.not_before = now + jittered(pause.min(self.policy.backoff_max));
+        self.become_(State::Backoff);
+    }
+
+    /// The sentence about a server that is not tried now.
+    fn refusal(&self, wait: Duration) -> TransportError {
+        let secs = wait.as_secs() + 1;
+        let what = match self.state {
+            State::Parked => {
+                format!("it failed too often; it is tried again in {secs} s, on request")
+            }
+            _ => format!("it failed and is tried again in {secs} s"),
+        };
+        let kind = ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(secs)) };
+        let error = TransportError::new(kind, what);
+        match &self.last_error {
+            Some(words) => error.hint(format!("last error: {words}")),
+            None => error,
+        }
+    }
+}
+
+/// Up to a fifth shorter, so that servers that died together are not started together.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 1];
+    if getrandom::fill(&mut random).is_err() {
+        return pause;
+    }
+    let [byte] = random;
+    pause - pause.mul_f64(f64::from(byte) / 255.0 / 5.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> TransportError {
+        TransportError::new(ErrorKind::Closed, "it crashed").hint("its last words: \"ouch\"")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_failure_costs_no_pause_and_many_park() {
+        let mut life = Life::new(Restart::default());
+        life.become_(State::Ready);
+        life.failed(&error());
+        assert_eq!(life.state, State::Backoff);
+        life.admit().unwrap();
+        life.failed(&error());
+        let refused = life.admit().unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            &ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(1)) }
+        );
+        assert!(refused.said().to_string().contains("ouch"), "{}", refused.said());
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(31)).await;
+            life.admit().unwrap();
+            life.failed(&error());
+        }
+        assert_eq!((life.state, life.retry_at()), (State::Parked, None));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        life.admit().unwrap();
+        assert_eq!(life.restarts, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_failures_are_forgotten() {
+        let mut life = Life::new(Restart::default());
+        for _ in 0..20 {
+            life.failed(&error());
+            tokio::time::advance(Duration::from_secs(301)).await;
+            assert_eq!(life.state, State::Backoff);
+        }
+    }
+}

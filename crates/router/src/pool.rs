@@ -1,0 +1,91 @@
+//! The links that several sessions share, by whom and in which revision.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mcp_jsonrpc::ProtocolVersion;
+
+use crate::link::Link;
+
+/// Who shares a link.
+///
+/// The revision is part of it: sessions of different revisions have links of their own, so that
+/// each server speaks to each client in a revision both understand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The caller; none where all callers share.
+    pub(crate) subject: Option<Arc<str>>,
+    pub(crate) version: ProtocolVersion,
+}
+
+/// The place of one shared link: locked while it is being opened.
+pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Arc<Link>>>>;
+
+/// The shared links of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    slots: Mutex<HashMap<Key, Slot>>,
+    /// Opened to see whether the server can be, and not yet anybody's.
+    spare: Mutex<Option<Arc<Link>>>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn slot(&self, key: &Key) -> Slot {
+        Arc::clone(self.slots().entry(key.clone()).or_default())
+    }
+
+    pub(crate) fn put_spare(&self, link: Arc<Link>) -> Option<Arc<Link>> {
+        self.spare().replace(link)
+    }
+
+    /// The spare, if it speaks this revision.
+    pub(crate) fn take_spare(&self, version: ProtocolVersion) -> Option<Arc<Link>> {
+        let mut spare = self.spare();
+        let fits = spare.as_ref().is_some_and(|link| link.version == version && link.is_open());
+        if fits { spare.take() } else { None }
+    }
+
+    /// Whether there is a spare that can be used.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare().as_ref().is_some_and(|link| link.is_open())
+    }
+
+    /// Takes out what `is_over` says is over.  A link being opened is left alone.
+    pub(crate) fn sweep(&self, is_over: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
+        let mut over = Vec::new();
+        self.slots().retain(|_, slot| {
+            // Somebody holds the slot, or is about to lock it.
+            if 1 < Arc::strong_count(slot) {
+                return true;
+            }
+            let Ok(mut link) = slot.try_lock() else { return true };
+            if link.as_ref().is_some_and(|link| is_over(link)) {
+                over.extend(link.take());
+            }
+            link.is_some()
+        });
+        over
+    }
+
+    /// Takes out all of them.
+    pub(crate) async fn drain(&self) -> Vec<Arc<Link>> {
+        let slots: Vec<Slot> = self.slots().drain().map(|(_, slot)| slot).collect();
+        let mut links = Vec::from_iter(self.spare().take());
+        for slot in slots {
+            links.extend(slot.lock().await.take());
+        }
+        links
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,138 @@
+//! Paths: what leads where, and what somebody who went wrong may have meant.
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// A server, by one of its doors.
+    Server(&'a str, Door),
+    /// The page about the gateway itself.
+    Home,
+    /// `pong`.
+    Ping,
+    /// Whether the process is alive.
+    Health,
+    /// Whether it can serve.
+    Ready,
+    /// Each server's state.
+    Status,
+}
+
+/// Which transport a path speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// Streamable HTTP.
+    Mcp,
+    /// HTTP+SSE: where the stream is opened.
+    Sse,
+    /// HTTP+SSE: where messages are posted.
+    Messages,
+}
+
+impl Door {
+    /// The last segment of its path, as the gateway writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mcp => "mcp",
+            Self::Sse => "sse",
+            Self::Messages => "message",
+        }
+    }
+}
+
+impl<'a> Route<'a> {
+    /// Reads a path, without its query; none if it leads nowhere.
+    ///
+    /// A server's name may hold slashes.  `/servers/NAME/…` is read as `/NAME/…`, and a trailing
+    /// slash as none, because clients have both written down.
+    pub fn read(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path {
+            "" => return Some(Self::Home),
+            "ping" => return Some(Self::Ping),
+            "healthz" | "_healthz" => return Some(Self::Health),
+            "readyz" | "_readyz" => return Some(Self::Ready),
+            "status" => return Some(Self::Status),
+            _ => (),
+        }
+        let path = path.strip_prefix("servers/").unwrap_or(path);
+        let (server, door) = path.rsplit_once('/')?;
+        let door = match door {
+            "mcp" | "stream" => Door::Mcp,
+            "sse" => Door::Sse,
+            "message" | "messages" => Door::Messages,
+            _ => return None,
+        };
+        let is_name = !server.is_empty() && server.split('/').all(|part| !part.is_empty());
+        is_name.then_some(Self::Server(server, door))
+    }
+}
+
+/// The known name nearest to a path that leads nowhere: one it mentions, or one it nearly spells.
+pub fn nearest<'n>(path: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let distance = |name: &str| segments.iter().map(|it| edits(it, name)).min();
+    let near = names.filter_map(|name| Some((distance(name)?, name)));
+    let near = near.filter(|(distance, name)| *distance <= name.chars().count() / 3);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// Levenshtein's distance, ASCII case aside.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(&to) {
+            let substituted = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
+            diagonal = *cell;
+            left = substituted.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expect: Option<Route<'_>>) {
+        assert_eq!(Route::read(path), expect, "{path}");
+    }
+
+    #[test]
+    fn paths() {
+        for path in ["/postgres/mcp", "/postgres/mcp/", "/postgres/stream", "/servers/postgres/mcp"]
+        {
+            check(path, Some(Route::Server("postgres", Door::Mcp)));
+        }
+        check("/servers/postgres/sse", Some(Route::Server("postgres", Door::Sse)));
+        for path in ["/postgres/message", "/postgres/messages/", "/servers/postgres/messages/"] {
+            check(path, Some(Route::Server("postgres", Door::Messages)));
+        }
+        check("/fetch/s3cret/mcp", Some(Route::Server("fetch/s3cret", Door::Mcp)));
+        check("/", Some(Route::Home));
+        check("/_healthz", Some(Route::Health));
+        check("/readyz/", Some(Route::Ready));
+        for path in
+            ["", "mcp", "//mcp", "/postgres", "/postgres/", "/a//b/mcp", "/a/mcp/.well-known/x"]
+        {
+            check(path, None);
+        }
+    }
+
+    #[test]
+    fn what_was_meant() {
+        let names = || ["postgres", "fetch", "time"].into_iter();
+        assert_eq!(nearest("/postgers/sse", names()), Some("postgres"));
+        assert_eq!(nearest("/servers/fetch", names()), Some("fetch"));
+        assert_eq!(nearest("/Time/foo", names()), Some("time"));
+        assert_eq!(nearest("/nothing/sse", names()), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! A server behind the gateway, as clients see it: a transport that keeps their sessions.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use mcp_jsonrpc::transport::{
+    Caller, Endpoint, InboxMax, Opening, Session, SessionId, Transport, TransportError,
+};
+use tokio::time::MissedTickBehavior;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info};
+
+pub use crate::{call::CallTimeouts, life::Restart};
+use crate::{
+    session::{ClientSession, Routed},
+    sessions::{self, Sessions},
+    status::{State, Status},
+    upstream::Upstream,
+};
+
+/// How often idle sessions and late calls are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A server behind the gateway, and the sessions clients have with it.
+///
+/// Dropping the last clone stops the tasks that watch over it; [`shut_down`](Self::shut_down)
+/// also ends what is open, and waits.
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    inner: Arc<Inner>,
+    stop: CancellationToken,
+    watched: OnceLock<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: Arc<str>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) sessions: Sessions,
+    /// Answers that nobody reads any more are read here to their end.
+    pub(crate) detached: TaskTracker,
+    tasks: TaskTracker,
+}
+
+/// Who shares a session, or a process, behind (DESIGN: isolation).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// HTTP servers: as `Session`.  Children: as `Caller` for the sessions of clients that a
+    /// server can ask nothing, as `Session` for all others.
+    #[default]
+    Auto,
+    /// Everybody, whoever they are.
+    Shared,
+    /// All sessions of one caller.
+    Caller,
+    /// Nobody.
+    Session,
+}
+
+/// What a link costs, and who pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// A child process: ours.
+    #[default]
+    Child,
+    /// A session of an HTTP server: theirs.
+    Http,
+}
+
+/// When a server is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Startup {
+    /// With the gateway.
+    #[default]
+    Eager,
+    /// With the first request for it.
+    Lazy,
+}
+
+/// How a server is treated.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who shares a link.
+    pub isolation: Isolation,
+    /// What a link is.
+    pub wire: Wire,
+    /// When the server is started.
+    pub startup: Startup,
+    /// How long a start may take, handshake included; requests wait for it as long.
+    pub start_timeout: Duration,
+    /// When a server that fails is tried again.
+    pub restart: Restart,
+    /// How long a request may take.
+    pub call: CallTimeouts,
+    /// How many sessions clients may have open.
+    pub session_max: usize,
+    /// How long a session is kept that nobody listens to and nobody uses.
+    pub session_idle_timeout: Duration,
+    /// How long a session is kept that says nothing, not even `initialize`.
+    pub handshake_timeout: Duration,
+    /// How many links may be open behind.
+    pub link_max: usize,
+    /// How long a shared link is kept that no session uses.
+    pub link_idle_timeout: Duration,
+    /// How many requests of one session may be answered at once.
+    pub in_flight_max: usize,
+    /// How many subscriptions of one session are kept for when its server comes back.
+    pub subscriptions_max: usize,
+    /// How much may wait for one stream.
+    pub inbox: InboxMax,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            isolation: Isolation::default(),
+            wire: Wire::default(),
+            startup: Startup::default(),
+            start_timeout: Duration::from_secs(60),
+            restart: Restart::default(),
+            call: CallTimeouts::default(),
+            session_max: 10_000,
+            session_idle_timeout: Duration::from_secs(30 * 60),
+            handshake_timeout: Duration::from_secs(60),
+            link_max: 10_000,
+            link_idle_timeout: Duration::from_secs(5 * 60),
+            in_flight_max: 256,
+            subscriptions_max: 1024,
+            inbox: InboxMax::default(),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server called `name`, reached by `behind`.  Nothing is started yet.
+    pub fn new(name: &str, behind: Arc<dyn Transport>, options: Options) -> Self {
+        let (name, options) = (Arc::from(name), Arc::new(options));
+        let (tasks, detached) = (TaskTracker::new(), TaskTracker::new());
+        let upstream = Upstream::new(&name, behind, &options, &tasks);
+        let sessions = Sessions::new(options.session_max);
+        let inner = Arc::new(Inner { name, options, upstream, sessions, detached, tasks });
+        Self(Arc::new(Running { inner, stop: CancellationToken::new(), watched: OnceLock::new() }))
+    }
+
+    /// Starts the server, unless it is to wait for its first request, and watches over it.
+    ///
+    /// Within a tokio runtime only.  The first [`open`](Transport::open) does it otherwise.
+    pub fn start(&self) {
+        if self.0.watched.set(()).is_err() {
+            return;
+        }
+        let inner = Arc::clone(&self.0.inner);
+        let stop = self.0.stop.clone();
+        self.0.inner.tasks.spawn(stop.run_until_cancelled_owned(async move {
+            let eager = inner.options.startup == Startup::Eager;
+            if eager {
+                inner.upstream.warm_up().await;
+            }
+            let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                inner.sweep(eager).await;
+            }
+        }));
+    }
+
+    /// The server's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.inner.name
+    }
+
+    /// What its life looks like now.
+    pub fn status(&self) -> Status {
+        let inner = &self.0.inner;
+        let info = inner.upstream.server_info();
+        let in_flight = inner.sessions.all().iter().map(|it| it.in_flight()).sum();
+        let life = inner.upstream.life();
+        Status {
+            name: Arc::clone(&inner.name),
+            state: life.state,
+            state_secs: life.since.elapsed().as_secs(),
+            last_error: life.last_error.clone(),
+            server_info: info.as_ref().map(|(info, _)| Arc::clone(info)),
+            protocol_version: info.map(|(_, version)| version.as_str()),
+            sessions: inner.sessions.len(),
+            links: inner.upstream.links(),
+            in_flight,
+            restarts: life.restarts,
+        }
+    }
+
+    /// Where the server is in its life.
+    pub fn state(&self) -> State {
+        self.0.inner.upstream.life().state
+    }
+
+    /// Opens no more sessions behind, waits up to `grace` for what is being answered, and then
+    /// ends every session and the server.
+    pub async fn shut_down(&self, grace: Duration) {
+        let inner = &self.0.inner;
+        inner.upstream.stop_opening();
+        let answered = async {
+            while inner.sessions.all().iter().any(|session| session.in_flight() > 0) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(grace, answered).await.is_err() {
+            info!(server = %inner.name, ?grace, "requests were cut off at the end of the grace period");
+        }
+        self.0.stop.cancel();
+        futures::future::join_all(inner.sessions.all().iter().map(|session| session.end())).await;
+        inner.upstream.shut_down().await;
+        for tracker in [&inner.detached, &inner.tasks] {
+            tracker.close();
+        }
+        inner.detached.wait().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Transport for Server {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            self.start();
+            let inner = &self.0.inner;
+            if inner.upstream.life().state == State::Closed {
+                inner.upstream.life().admit().map_err(|error| error.of(&inner.name))?;
+            }
+            let session = Some(sessions::new_id()?);
+            let endpoint = Endpoint { uri: opening.at, session };
+            let session = ClientSession::new(endpoint, opening.caller, Arc::clone(inner));
+            inner.sessions.insert(&session).map_err(|error| error.of(&inner.name))?;
+            Ok(Arc::new(Routed(session)) as Arc<dyn Session>)
+        }
+        .boxed()
+    }
+
+    fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        let session = self.0.inner.sessions.find(id, caller);
+        session
+            .map(|session| Arc::new(Routed(session)) as Arc<dyn Session>)
+            .map_err(|error| error.of(&self.0.inner.name))
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Ends the calls and the sessions whose time is over.
+    async fn sweep(&self, eager: bool) {
+        for session in self.sessions.all() {
+            session.calls.sweep(&self.options.call);
+            let Some((since, initialized)) = session.idle_since() else { continue };
+            let timeout = match initialized {
+                true => self.options.session_idle_timeout,
+                false => self.options.handshake_timeout,
+            };
+            if timeout <= since.elapsed() {
+                debug!(server = %self.name, session = ?session.id(), "idle for too long: ended");
+                session.end().await;
+            }
+        }
+        self.upstream.sweep(eager).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

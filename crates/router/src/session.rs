@@ -1,0 +1,369 @@
+//! A client's session, and how it finds the link that carries it.
+//!
+//! The session outlives its links: what the client said at `initialize`, its log level and its
+//! subscriptions are kept, so that a server which died or forgot can be told them again.
+
+mod deliver;
+mod replay;
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use mcp_jsonrpc::{
+    Kind, Message, RpcError,
+    params::{Cancelled, Resource},
+    transport::{
+        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Inbox, Reply, Session,
+        TransportError,
+    },
+};
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::{
+    call::{Answering, Calls},
+    handshake::{self, Hello},
+    link::Link,
+    server::Inner,
+    upstream::Acquired,
+};
+
+/// A client's session with one server.
+pub(crate) struct ClientSession {
+    endpoint: Endpoint,
+    pub(crate) caller: Caller,
+    server: Arc<Inner>,
+    pub(crate) calls: Calls,
+    state: Mutex<State>,
+    /// Held by whoever looks for a link, so that one is opened and not many.
+    attaching: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    hello: Option<Arc<Hello>>,
+    link: Option<Arc<Link>>,
+    listeners: Vec<Arc<Inbox>>,
+    /// What came while nobody listened and no call could carry it.
+    backlog: Option<Arc<Inbox>>,
+    /// The client's last `logging/setLevel`.
+    log_level: Option<Message>,
+    subscriptions: BTreeSet<Box<str>>,
+    last_used: Instant,
+    closed: bool,
+}
+
+// === impl ClientSession ===
+
+impl ClientSession {
+    pub(crate) fn new(endpoint: Endpoint, caller: Caller, server: Arc<Inner>) -> Arc<Self> {
+        let options = &server.options;
+        let calls = Calls::new(options.in_flight_max, options.inbox);
+        let state = State {
+            hello: None,
+            link: None,
+            listeners: Vec::new(),
+            backlog: None,
+            log_level: None,
+            subscriptions: BTreeSet::new(),
+            last_used: Instant::now(),
+            closed: false,
+        };
+        let (state, attaching) = (Mutex::new(state), tokio::sync::Mutex::default());
+        Arc::new(Self { endpoint, caller, server, calls, state, attaching })
+    }
+
+    pub(crate) fn id(&self) -> Option<&mcp_jsonrpc::transport::SessionId> {
+        self.endpoint.session.as_ref()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
+        self.state().subscriptions.contains(uri)
+    }
+
+    /// Since when nothing happened here and nobody listened; none while something does.
+    pub(crate) fn idle_since(&self) -> Option<(Instant, bool)> {
+        let state = self.state();
+        let idle = state.listeners.is_empty() && self.calls.len() == 0;
+        idle.then_some((state.last_used, state.hello.is_some()))
+    }
+
+    async fn initialize(self: &Arc<Self>, message: Message) -> Result<Reply, TransportError> {
+        let hello = Arc::new(Hello::read(message)?);
+        let _attaching = self.attaching.lock().await;
+        if self.state().hello.is_some() {
+            let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
+            let error = TransportError::new(kind, "this session is initialized already");
+            return Err(error.hint("open a new session to start anew"));
+        }
+        match self.server.upstream.acquire(&hello, &self.caller).await? {
+            Acquired::Refused(answer) => {
+                let id = hello.message.id().cloned();
+                Ok(Reply::Single(id.map_or_else(|| answer.clone(), |id| answer.with_id(id))))
+            }
+            Acquired::Link(link) => {
+                let answer = handshake::answer(&link.answer, &hello, link.version);
+                let answer = answer.map_err(|error| {
+                    TransportError::new(ErrorKind::Protocol, "its answer cannot be passed on")
+                        .because(error)
+                })?;
+                self.attach(link, Some(hello)).await;
+                Ok(Reply::Single(answer))
+            }
+        }
+    }
+
+    /// Takes a link; leaves it again if the session was closed meanwhile.
+    async fn attach(self: &Arc<Self>, link: Arc<Link>, hello: Option<Arc<Hello>>) {
+        link.join(self);
+        let closed = {
+            let mut state = self.state();
+            if let Some(hello) = hello {
+                state.hello = Some(hello);
+            }
+            if !state.closed {
+                state.link = Some(Arc::clone(&link));
+            }
+            state.closed
+        };
+        if closed {
+            self.server.upstream.leave(&link, self).await;
+        }
+    }
+
+    /// The link that carries this session: the one it has, or a new one where that has ended.
+    async fn link(self: &Arc<Self>) -> Result<Arc<Link>, TransportError> {
+        if let Some(link) = self.open_link()? {
+            return Ok(link);
+        }
+        let _attaching = self.attaching.lock().await;
+        if let Some(link) = self.open_link()? {
+            return Ok(link);
+        }
+        let (hello, last) = {
+            let mut state = self.state();
+            (state.hello.clone(), state.link.take())
+        };
+        let hello = hello.ok_or_else(uninitialized)?;
+        if let Some(last) = last {
+            let error = last.post_mortem().await;
+            self.server.upstream.lost(&last, &error);
+            self.server.upstream.leave(&last, self).await;
+        }
+        match self.server.upstream.acquire(&hello, &self.caller).await? {
+            Acquired::Refused(answer) => {
+                let what = "it was started again and now refuses `initialize`";
+                let hint = answer.body().unwrap_or_default().chars().take(512).collect::<String>();
+                let kind = ErrorKind::Unavailable { retry_after: None };
+                Err(TransportError::new(kind, what).hint(hint))
+            }
+            Acquired::Link(link) => {
+                self.attach(Arc::clone(&link), None).await;
+                self.replay(&link, &hello).await;
+                Ok(link)
+            }
+        }
+    }
+
+    fn open_link(&self) -> Result<Option<Arc<Link>>, TransportError> {
+        let mut state = self.state();
+        state.last_used = Instant::now();
+        if state.closed {
+            return Err(TransportError::new(ErrorKind::NoSession, "this session is closed"));
+        }
+        if state.hello.is_none() {
+            return Err(uninitialized());
+        }
+        Ok(state.link.clone().filter(|link| link.is_open()))
+    }
+
+    async fn ask(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
+        let method = exchange.message.method().unwrap_or_default();
+        match method {
+            "initialize" => return self.initialize(exchange.message).await,
+            "server/discover" => return Err(no_discovery()),
+            "ping" if self.state().hello.is_none() => return pong(&exchange.message),
+            _ => (),
+        }
+        let id = exchange.message.id().cloned().ok_or_else(uninitialized)?;
+        let session = Arc::clone(self);
+        let sent = async move { session.carry(exchange).await };
+        Answering::new(&self.calls, &id, sent, &self.server.detached)?.reply().await
+    }
+
+    /// Sends a request to the server; once more over a new link where it certainly never arrived.
+    async fn carry(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+        let link = self.link().await?;
+        if !link.is_listening() {
+            self.server.upstream.watch(&link);
+        }
+        if let Some(answer) = self.answer_here(&link, &exchange.message)? {
+            return Ok(Reply::Single(answer));
+        }
+        let remembered = replay::is_remembered(&exchange.message).then(|| exchange.message.clone());
+        exchange.version = Some(link.version);
+        let reply = match link.behind.send(exchange.clone()).await {
+            Err(error) if error.is_unsent() => {
+                debug!(server = %self.server.name, %error, "not sent: once more over a new link");
+                self.server.upstream.lost(&link, &error);
+                let link = self.link().await?;
+                self.server.upstream.watch(&link);
+                exchange.version = Some(link.version);
+                link.behind.send(exchange).await?
+            }
+            reply => reply?,
+        };
+        if let (Some(message), Reply::Single(answer)) = (remembered, &reply)
+            && answer.kind() == Kind::Response
+        {
+            self.remember(message);
+        }
+        Ok(reply)
+    }
+
+    /// What must not reach a server that several sessions share.
+    fn answer_here(
+        &self,
+        link: &Link,
+        message: &Message,
+    ) -> Result<Option<Message>, TransportError> {
+        if !link.shared || message.method() != Some("resources/unsubscribe") {
+            return Ok(None);
+        }
+        let Ok(resource) = message.read::<Resource<'_>>() else { return Ok(None) };
+        let others = link.sessions();
+        let mut others = others.iter().filter(|it| !std::ptr::eq(Arc::as_ptr(it), self));
+        if !others.any(|other| other.is_subscribed(&resource.uri)) {
+            return Ok(None);
+        }
+        self.state().subscriptions.remove(&*resource.uri);
+        let Some(id) = message.id() else { return Ok(None) };
+        let answer = Message::response(id, &json!({}));
+        answer.map(Some).map_err(|error| {
+            TransportError::new(ErrorKind::Protocol, "an answer could not be written")
+                .because(error)
+        })
+    }
+
+    /// Passes on a notification, or an answer to what the server asked.
+    async fn tell(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+        let message = &exchange.message;
+        match message.method() {
+            Some("notifications/cancelled") => {
+                if let Ok(cancelled) = message.read::<Cancelled>() {
+                    self.calls.cancel(&cancelled.request_id);
+                }
+                return Ok(Reply::Accepted);
+            }
+            Some("notifications/initialized") => {
+                let link = self.link().await?;
+                if !link.shared && !link.is_listening() {
+                    self.confirm(&link).await;
+                }
+                return Ok(Reply::Accepted);
+            }
+            _ => (),
+        }
+        let link = self.link().await?;
+        if link.shared
+            && (message.is_answer() || message.method() == Some("notifications/roots/list_changed"))
+        {
+            return Ok(Reply::Accepted);
+        }
+        exchange.version = Some(link.version);
+        link.behind.send(exchange).await.map(|_| Reply::Accepted)
+    }
+
+    /// Ends the session and whatever it waits for.
+    pub(crate) async fn end(&self) {
+        self.server.sessions.remove(self);
+        self.calls.cancel_all();
+        let (link, listeners) = {
+            let mut state = self.state();
+            state.closed = true;
+            (state.link.take(), std::mem::take(&mut state.listeners))
+        };
+        for listener in listeners {
+            listener.finish(Ok(None));
+        }
+        if let Some(link) = link {
+            self.server.upstream.leave(&link, self).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The session as server halves hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct Routed(pub(crate) Arc<ClientSession>);
+
+impl Session for Routed {
+    fn endpoint(&self) -> Endpoint {
+        self.0.endpoint.clone()
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        async move {
+            let said = match exchange.message.kind() {
+                Kind::Request => self.0.ask(exchange).await,
+                Kind::Notification | Kind::Response | Kind::Error => self.0.tell(exchange).await,
+            };
+            said.map_err(|error| error.of(&self.0.server.name))
+        }
+        .boxed()
+    }
+
+    fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        let events = self.0.listen();
+        async { Ok(events) }.boxed()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.0.state().closed
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.end().boxed()
+    }
+}
+
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("server", &self.server.name)
+            .field("endpoint", &self.endpoint)
+            .field("calls", &self.calls)
+            .finish_non_exhaustive()
+    }
+}
+
+fn pong(ping: &Message) -> Result<Reply, TransportError> {
+    let id = ping.id().ok_or_else(uninitialized)?;
+    let answer = Message::response(id, &json!({}));
+    answer.map(Reply::Single).map_err(|error| {
+        TransportError::new(ErrorKind::Protocol, "an answer could not be written").because(error)
+    })
+}
+
+fn uninitialized() -> TransportError {
+    let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
+    let error = TransportError::new(kind, "this session is not initialized");
+    error.hint("send `initialize`, wait for its answer, then send `notifications/initialized`")
+}
+
+fn no_discovery() -> TransportError {
+    let kind = ErrorKind::Invalid(RpcError::METHOD_NOT_FOUND);
+    let error = TransportError::new(kind, "`server/discover` is not served here");
+    error.hint("send `initialize`")
+}

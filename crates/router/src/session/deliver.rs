@@ -1,0 +1,111 @@
+//! What the server says unasked, on its way to whoever is there to hear it.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use mcp_jsonrpc::{
+    Message,
+    transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, TransportError},
+};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::ClientSession;
+
+/// How many streams may listen to one session at once; one more ends the first.
+const LISTENERS_MAX: usize = 8;
+/// How much is kept while nobody listens.
+const BACKLOG_MAX: InboxMax = InboxMax { queue_len_max: 64, queue_bytes_max: 256 << 10 };
+
+impl ClientSession {
+    /// Passes on what the server said unasked.
+    ///
+    /// What can have been caused by a call goes with that call's reply, since many clients never
+    /// open a stream to listen.  News of lists and resources go where somebody listens.
+    pub(crate) fn deliver(&self, message: Message) {
+        let is_news = matches!(
+            message.method(),
+            Some(
+                "notifications/tools/list_changed"
+                    | "notifications/prompts/list_changed"
+                    | "notifications/resources/list_changed"
+                    | "notifications/resources/updated"
+                    | "notifications/tasks/status"
+            )
+        );
+        let mut event = Event::from(message);
+        if !is_news {
+            event = match self.calls.only().map(|call| call.push(event.clone())) {
+                Some(Ok(())) => return,
+                Some(Err(event)) => event,
+                None => event,
+            };
+        }
+        event = match self.tell_listeners(event) {
+            Ok(()) => return,
+            Err(event) => event,
+        };
+        event = match self.calls.oldest().map(|call| call.push(event.clone())) {
+            Some(Ok(())) => return,
+            Some(Err(event)) => event,
+            None => event,
+        };
+        let backlog = {
+            let mut state = self.state();
+            Arc::clone(state.backlog.get_or_insert_with(|| Inbox::new(BACKLOG_MAX)))
+        };
+        if let Err(Event::Message { message, .. }) = backlog.push(event) {
+            let server = &self.server.name;
+            warn!(%server, ?message, "nobody listens and the backlog is full: dropped");
+        }
+    }
+
+    /// Gives an event to the newest listener that has room; one without is ended, so that its
+    /// client learns that it missed something.
+    fn tell_listeners(&self, mut event: Event) -> Result<(), Event> {
+        let mut state = self.state();
+        while let Some(listener) = state.listeners.last() {
+            match listener.push(event) {
+                Ok(()) => return Ok(()),
+                Err(back) => event = back,
+            }
+            if let Some(slow) = state.listeners.pop() {
+                let what = "the stream was ended because its client reads too slowly";
+                slow.finish(Err(TransportError::new(ErrorKind::Exhausted, what)));
+                warn!(server = %self.server.name, "{what}");
+            }
+        }
+        Err(event)
+    }
+
+    /// A stream of what comes from now on, and of what nobody was there to hear.
+    pub(super) fn listen(self: &Arc<Self>) -> EventStream {
+        let inbox = {
+            let mut state = self.state();
+            let kept = state.backlog.take();
+            let inbox = kept.unwrap_or_else(|| Inbox::new(self.server.options.inbox));
+            if LISTENERS_MAX <= state.listeners.len() {
+                state.listeners.remove(0).finish(Ok(None));
+            }
+            state.listeners.push(Arc::clone(&inbox));
+            state.last_used = Instant::now();
+            inbox
+        };
+        let listening = Listening { session: Arc::clone(self), inbox };
+        stream::poll_fn(move |cx| listening.inbox.poll_next(cx)).boxed()
+    }
+}
+
+/// One stream that listens, until it is dropped.
+struct Listening {
+    session: Arc<ClientSession>,
+    inbox: Arc<Inbox>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut state = self.session.state();
+        state.listeners.retain(|it| !Arc::ptr_eq(it, &self.inbox));
+        state.last_used = Instant::now();
+    }
+}
