@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use crate::run::{Outcome, Task};
 
 /// Where CI puts the tool, when it is not installed for the user.
-const TOOLS: &str = "target/tools/bin/cargo-deny";
+const TOOLS: &str = "target/tools/cargo-deny/bin/cargo-deny";
 
 /// A database that has not come by then will not come.
 const DATABASE_TIMEOUT: Duration = Duration::from_mins(2);

@@ -11,7 +11,7 @@ pub(crate) const SECONDS: u32 = 10;
 const BUILD_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// Where CI puts the tool, when it is not installed for the user.
-const TOOLS: &str = "target/tools/bin";
+const TOOLS: &str = "target/tools/cargo-fuzz/bin";
 
 /// Runs each target under `fuzz/` for so many seconds, from its seeds and its corpus.
 ///
