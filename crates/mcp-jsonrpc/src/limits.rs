@@ -44,12 +44,13 @@ fn depth_at_most(raw: &[u8], enough: usize) -> usize {
 }
 
 /// How deep brackets nest outside of strings.
-fn depth(mut raw: &[u8]) -> usize {
+fn depth(raw: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    while let [byte, rest @ ..] = raw {
-        raw = rest;
+    let mut at = 0;
+    while let Some(byte) = raw.get(at) {
+        at += 1;
         match byte {
-            b'"' => raw = after_string(raw),
+            b'"' => at = string_end(raw, at),
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -61,30 +62,17 @@ fn depth(mut raw: &[u8]) -> usize {
     deepest
 }
 
-/// What follows the string whose opening quote came just before.
-fn after_string(mut raw: &[u8]) -> &[u8] {
+/// Where the string ends that begins here.  Most are short: looking for several bytes at once
+/// takes longer.
+fn string_end(raw: &[u8], mut at: usize) -> usize {
     loop {
-        while let Some((eight, rest)) = raw.split_first_chunk::<8>()
-            && !has_quote_or_escape(u64::from_le_bytes(*eight))
-        {
-            raw = rest;
-        }
-        match raw {
-            [b'"', rest @ ..] => return rest,
-            [b'\\', _, rest @ ..] => raw = rest,
-            [_, rest @ ..] => raw = rest,
-            [] => return raw,
+        match raw.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return at,
         }
     }
-}
-
-/// Whether one of eight bytes is a quote or a backslash; all eight at once.
-fn has_quote_or_escape(eight: u64) -> bool {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    // A byte that is zero borrows from its highest bit.
-    let has_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGHS != 0;
-    has_zero(eight ^ (ONES * b'"' as u64)) || has_zero(eight ^ (ONES * b'\\' as u64))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ async fn first(method: &str, params: Value) -> String {
     let message = Message::request(&Id::from(1), method, &params).unwrap();
     let exchange = Exchange::new(message, Caller::anonymous());
     let Reply::Single(answer) = session.send(exchange).await.unwrap() else { panic!("no answer") };
-    value(&answer).get("error").map_or("ok".to_owned(), |error| error["code"].to_string())
+    value(&answer).get("error").map_or_else(|| "ok".to_owned(), |error| error["code"].to_string())
 }
 
 #[tokio::test]

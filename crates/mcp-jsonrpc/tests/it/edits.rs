@@ -1,0 +1,65 @@
+//! Edits splice: every byte that is not edited stays.
+
+use mcp_jsonrpc::{Id, Message};
+use serde_json::value::RawValue;
+
+/// That an edited message is what its bytes say.
+#[track_caller]
+fn check_same(message: &Message) {
+    let again = Message::parse(message.as_bytes().clone()).unwrap();
+    assert_eq!(again.kind(), message.kind());
+    assert_eq!(again.id(), message.id());
+    assert_eq!(again.method(), message.method());
+    assert_eq!(again.body(), message.body());
+}
+
+#[test]
+fn a_new_id_leaves_every_other_byte() {
+    let raw =
+        r#"{ "params":{"name":"ü", "n":1e400},  "id" : 7 , "method":"tools/call","jsonrpc":"2.0"}"#;
+    let message = Message::parse(raw).unwrap().with_id(Id::from("gw-12345"));
+    assert_eq!(message.as_bytes(), &raw.replace(": 7 ,", r#": "gw-12345" ,"#));
+    check_same(&message);
+    assert_eq!(message.with_id(Id::from(7)).as_bytes(), raw);
+}
+
+#[test]
+fn what_has_no_id_gets_none() {
+    let raw = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let message = Message::parse(raw).unwrap().with_id(Id::from(7));
+    assert_eq!(message.as_bytes(), raw);
+    assert_eq!(message.id(), None);
+}
+
+#[test]
+fn a_part_written_anew_leaves_every_other_byte() {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: &'a RawValue,
+    }
+    let raw = r#"{"id":1,"params":{ "arguments":{"name":1},"name":"postgres__query" },"method":"tools/call","jsonrpc":"2.0"}"#;
+    let message = Message::parse(raw).unwrap();
+    let named: Named<'_> = message.read().unwrap();
+    let renamed = message.with_part(named.name, &"query").unwrap();
+    assert_eq!(renamed.as_bytes(), &raw.replace("postgres__query", "query"));
+    check_same(&renamed);
+    check_same(&renamed.with_id(Id::from("a longer one")));
+
+    let whole: &RawValue = message.read().unwrap();
+    let replaced = message.with_part(whole, &serde_json::json!({ "name": "x" })).unwrap();
+    assert_eq!(replaced.body(), Some(r#"{"name":"x"}"#));
+    check_same(&replaced);
+
+    let other = Message::parse(raw.to_owned()).unwrap();
+    assert!(other.with_part(named.name, &"query").is_err());
+}
+
+#[test]
+fn a_line_is_the_same_json() {
+    let pretty = "{\r\n  \"jsonrpc\": \"2.0\",\n  \"method\": \"a\\nb\"\n}";
+    let line = Message::parse(pretty).unwrap().to_line();
+    assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
+    let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    assert_eq!(value(&line), value(pretty.as_bytes()));
+}
