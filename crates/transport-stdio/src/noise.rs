@@ -1,6 +1,6 @@
 //! What a peer writes where only messages belong: tolerated, and logged within reason.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
@@ -38,7 +38,11 @@ impl Noise {
 impl Drop for Noise {
     fn drop(&mut self) {
         if SHOWN_MAX < self.heard {
-            info!(server = &*self.name, lines = self.heard, "lines of stdout that were no messages");
+            info!(
+                server = &*self.name,
+                lines = self.heard,
+                "lines of stdout that were no messages"
+            );
         }
     }
 }
@@ -58,8 +62,7 @@ pub(crate) fn shown(text: &[u8]) -> String {
             }
             '\t' => out.push(' '),
             char if char.is_control() || is_deceptive(char) => {
-                // Writing to a string does not fail.
-                let _: std::fmt::Result = write!(out, "{}", char.escape_unicode());
+                out.extend(char.escape_unicode());
             }
             char => out.push(char),
         }

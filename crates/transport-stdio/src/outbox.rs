@@ -24,6 +24,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use tracing::debug;
+
 use crate::Limits;
 
 /// How many messages one write takes at most.
@@ -194,7 +196,9 @@ impl Outbox {
             && let Some(write) = &mut state.write
         {
             // Over a socket it is this that the peer sees; over a pipe it is the drop.
-            let _: Poll<io::Result<()>> = write.as_mut().poll_shutdown(&mut cx);
+            if let Poll::Ready(Err(error)) = write.as_mut().poll_shutdown(&mut cx) {
+                debug!(%error, "peer is gone already");
+            }
         }
         self.end(&mut state, None);
     }
@@ -209,11 +213,9 @@ impl Outbox {
         loop {
             let mut idle = pin!(self.idle.notified());
             idle.as_mut().enable();
-            let state = self.state();
-            if state.write.is_none() || (state.queue.is_empty() && !state.unflushed) {
+            if self.state().is_idle() {
                 return;
             }
-            drop(state);
             idle.await;
         }
     }
@@ -235,7 +237,8 @@ impl Outbox {
 
     fn fits(&self, state: &State, len: usize) -> bool {
         let waiting = state.queue.len();
-        waiting == 0 || (waiting < self.max.len && state.bytes.saturating_add(len) <= self.max.bytes)
+        waiting == 0
+            || (waiting < self.max.len && state.bytes.saturating_add(len) <= self.max.bytes)
     }
 
     /// None if there is no room now.
@@ -350,6 +353,11 @@ impl State {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether there is nothing to write, or nothing can be written.
+    fn is_idle(&self) -> bool {
+        self.write.is_none() || (self.queue.is_empty() && !self.unflushed)
     }
 
     /// Takes a message out of the queue, unless some of it is written.

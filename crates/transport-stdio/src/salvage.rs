@@ -129,7 +129,11 @@ mod tests {
     #[test]
     fn ids_of_broken_messages() {
         check(r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#, Some(Id::from(7)), false);
-        check(r#"{"result":{"x":NaN,"id":9},"jsonrpc":"2.0","id":"a"}"#, Some(Id::from("a")), false);
+        check(
+            r#"{"result":{"x":NaN,"id":9},"jsonrpc":"2.0","id":"a"}"#,
+            Some(Id::from("a")),
+            false,
+        );
         check(r#"{ "id" : 7 , "method":"x","params":{"#, Some(Id::from(7)), true);
         check(r#"{"params":{"a":[{"id":1}]},"method":"x","id":2"#, None, true);
         check(r#"{"result":{"text":"\"id\":3}"#, None, false);
@@ -144,7 +148,11 @@ mod tests {
     fn ids_at_either_end_of_a_long_message() {
         let long = "x".repeat(100_000);
         check(&format!(r#"{{"id":1,"result":"{long}"}}"#), Some(Id::from(1)), false);
-        check(&format!(r#"{{"result":"{long}","jsonrpc":"2.0","id":2}}"#), Some(Id::from(2)), false);
+        check(
+            &format!(r#"{{"result":"{long}","jsonrpc":"2.0","id":2}}"#),
+            Some(Id::from(2)),
+            false,
+        );
         check(&format!(r#"{{"a":"{long}","id":2,"b":"{long}"}}"#), None, false);
     }
 }

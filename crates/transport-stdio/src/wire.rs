@@ -191,7 +191,11 @@ impl Wire {
         self.error(ErrorKind::Timeout, what).hint("it may be stuck, or busy with something long")
     }
 
-    fn error(&self, kind: ErrorKind, what: impl Into<std::borrow::Cow<'static, str>>) -> TransportError {
+    fn error(
+        &self,
+        kind: ErrorKind,
+        what: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> TransportError {
         self.named(TransportError::new(kind, what))
     }
 
