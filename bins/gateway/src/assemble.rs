@@ -21,6 +21,7 @@ use router::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use transport_stdio::client::Children;
 
 pub use behind::{Behind, BehindError};
 
@@ -52,7 +53,7 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
 
 /// One server's rooms, from the back to the front.
 fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entry, BehindError> {
-    let routed = routed(config, server, behind)?;
+    let (routed, children) = routed(config, server, behind)?;
     let front: Arc<dyn Transport> = match &server.tools {
         None => Arc::new(routed.clone()),
         Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
@@ -62,6 +63,7 @@ fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entr
         transport_streamable::server::Server::new(front, streamable_options(config, server));
     Ok(Entry {
         server: routed,
+        children,
         streamable,
         sse,
         access: access(config, server),
@@ -77,9 +79,9 @@ pub fn routed(
     config: &Config,
     server: &ServerConfig,
     behind: &Behind,
-) -> Result<Server, BehindError> {
-    let transport = behind.connect(server)?;
-    Ok(Server::new(&server.name, transport, options(config, server)))
+) -> Result<(Server, Children), BehindError> {
+    let (transport, children) = behind.connect(server)?;
+    Ok((Server::new(&server.name, transport, options(config, server)), children))
 }
 
 fn options(config: &Config, server: &ServerConfig) -> Options {

@@ -16,6 +16,7 @@ use router::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::{body::Outgoing, respond};
+use transport_stdio::client::{ChildInfo, Children};
 
 use crate::{
     access_log::Line,
@@ -24,6 +25,9 @@ use crate::{
     home::{self, Overview, ServerOverview},
     origin::Origins,
 };
+
+/// How many of a child's last lines are shown.
+const STDERR_LINES_SHOWN_MAX: usize = 10;
 
 /// The front door of the gateway.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) server: Server,
+    pub(crate) children: Children,
     pub(crate) streamable: transport_streamable::server::Server,
     pub(crate) sse: transport_sse::server::Server,
     pub(crate) access: Access,
@@ -186,11 +191,7 @@ impl Door {
     fn overview(&self, headers: &HeaderMap) -> Overview {
         let seen = self.visible(headers);
         let servers: Vec<_> = seen
-            .map(|(_, entry)| ServerOverview {
-                status: entry.server.status(),
-                transport: entry.transport,
-                routes: entry.routes.clone(),
-            })
+            .map(|(_, entry)| entry.overview())
             .collect();
         let well = servers.iter().all(|server| home::is_well(server.status.state));
         Overview {
@@ -254,7 +255,11 @@ impl Door {
     /// Takes no new work, lets what runs end for up to `grace`, and ends the servers.
     pub async fn shut_down(&self, grace: Duration) {
         self.draining.cancel();
-        let servers = self.servers.values().map(|entry| entry.server.shut_down(grace));
+        let servers = self.servers.values().map(async |entry| {
+            entry.server.shut_down(grace).await;
+            entry.sse.shut_down("the gateway is shutting down").await;
+            entry.children.gone().await;
+        });
         futures::future::join_all(servers).await;
     }
 }
@@ -262,6 +267,17 @@ impl Door {
 // === impl Entry ===
 
 impl Entry {
+    fn overview(&self) -> ServerOverview {
+        let last = self.children.last();
+        ServerOverview {
+            status: self.server.status(),
+            transport: self.transport,
+            routes: self.routes.clone(),
+            pids: self.children.running().iter().map(ChildInfo::pid).collect(),
+            stderr: last.map(|child| child.stderr(STDERR_LINES_SHOWN_MAX)).unwrap_or_default(),
+        }
+    }
+
     async fn handle<B>(&self, way: Way, request: Request<B>, caller: Caller) -> Response<Outgoing>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,

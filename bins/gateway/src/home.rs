@@ -32,6 +32,12 @@ pub struct ServerOverview {
     pub transport: &'static str,
     /// Where it is to be had in front.
     pub routes: Vec<String>,
+    /// Its processes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pids: Vec<u32>,
+    /// What the last of them wrote to stderr last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stderr: Vec<std::sync::Arc<str>>,
 }
 
 /// Whether a server does what it should, as far as anybody has asked it to.
@@ -120,7 +126,7 @@ mod tests {
             in_flight: 0,
             restarts: 0,
         };
-        let server = ServerOverview { status, transport: "stdio", routes: vec!["/a/mcp".into()] };
+        let server = ServerOverview { status, transport: "stdio", routes: vec!["/a/mcp".into()], pids: vec![], stderr: vec![] };
         let page = page(&Overview {
             name: "g".into(),
             version: "0".into(),

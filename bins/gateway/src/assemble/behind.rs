@@ -5,9 +5,17 @@ use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, Mutex, PoisonError},
 use gateway_config::{Config, Remote, ServerConfig, Stdio, Upstream};
 use mcp_jsonrpc::transport::{InboxMax, Transport, switchboard::SwitchboardMax};
 use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
-use transport_stdio::{Limits, StderrMax, Timeouts, client::{Spawn, Supervisor}};
+use tracing::warn;
+use transport_stdio::{
+    Limits, StderrMax, Timeouts,
+    client::{Children, Spawn},
+    supervise::Supervisor,
+};
 
 use crate::cli;
+
+/// Values of a child's environment that are at least as long are masked in what it says.
+const SECRET_LEN_MIN: usize = 8;
 
 /// Makes the client halves, which share their pools of connections.
 #[derive(Debug)]
@@ -50,10 +58,14 @@ impl Behind {
         Self { limits, timeouts, http: Mutex::default() }
     }
 
-    /// The way to one server.
-    pub fn connect(&self, server: &ServerConfig) -> Result<Arc<dyn Transport>, BehindError> {
-        Ok(match &server.upstream {
-            Upstream::Stdio(stdio) => Arc::new(self.spawn(server, stdio)),
+    /// The way to one server, and the list of the children it will have.
+    pub fn connect(&self, server: &ServerConfig) -> Result<(Arc<dyn Transport>, Children), BehindError> {
+        let transport: Arc<dyn Transport> = match &server.upstream {
+            Upstream::Stdio(stdio) => {
+                let spawn = self.spawn(server, stdio);
+                let children = spawn.children.clone();
+                return Ok((Arc::new(spawn), children));
+            }
             Upstream::Demo => Arc::new(demo_server::transport()),
             Upstream::Sse(remote) => {
                 let (target, http) = self.remote(server, remote)?;
@@ -70,18 +82,22 @@ impl Behind {
                 Arc::new(transport_streamable::client::Auto::new(streamable, sse))
             }
             _ => return Err(BehindError::Unknown(server.name.clone())),
-        })
+        };
+        Ok((transport, Children::default()))
     }
 
     fn spawn(&self, server: &ServerConfig, stdio: &Stdio) -> Spawn {
-        let args = stdio.args.iter().map(|arg| arg.expose());
-        let env = stdio.env.iter().map(|(name, value)| (name.as_str(), value.expose()));
+        let env = stdio.env.iter().map(|(name, value)| (name.into(), value.expose().into()));
+        // What is shorter is hardly a secret, and masking it would make last words unreadable.
+        let masked = stdio.env.values().map(|it| it.expose()).filter(|it| SECRET_LEN_MIN <= it.len());
         let half = server.stop_timeout / 2;
         Spawn {
-            env: env.map(|(name, value)| (name.into(), value.into())).collect(),
+            args: stdio.args.iter().map(|arg| arg.expose().into()).collect(),
+            env: env.collect(),
             inherit_env: stdio.inherit_env,
             dir: stdio.cwd.clone(),
             supervisor: supervisor(),
+            masked: masked.map(Into::into).collect(),
             limits: Limits {
                 message: self.messages(server),
                 board: self.board(),
@@ -94,7 +110,7 @@ impl Behind {
                 ..StderrMax::default()
             },
             timeouts: Timeouts { exit_timeout: half, term_timeout: half, ..Timeouts::default() },
-            ..Spawn::new(&*server.name, &stdio.program, args)
+            ..Spawn::new(&*server.name, stdio.program.expose())
         }
     }
 
@@ -168,6 +184,6 @@ impl Behind {
 
 /// This very program, as the keeper of a child.
 fn supervisor() -> Option<Supervisor> {
-    let program = std::env::current_exe().ok()?;
-    Some(Supervisor { program, arg: cli::SUPERVISE.into() })
+    let found = Supervisor::this_program(cli::SUPERVISE);
+    found.inspect_err(|error| warn!(%error, "children are not supervised")).ok()
 }

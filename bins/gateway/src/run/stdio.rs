@@ -63,7 +63,8 @@ fn configured(stdio: &Stdio) -> Result<router::server::Server, String> {
         let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
         format!("there is no server `{}`; there is {}", stdio.server, names.join(", "))
     })?;
-    assemble::routed(&config, server, &Behind::new(&config)).map_err(|error| error.to_string())
+    let routed = assemble::routed(&config, server, &Behind::new(&config));
+    routed.map(|(server, _)| server).map_err(|error| error.to_string())
 }
 
 fn remote(stdio: &Stdio) -> Result<Arc<dyn Transport>, String> {
