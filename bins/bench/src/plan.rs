@@ -303,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn every_workload_has_a_floor_beside_it() {
+        for workload in &WORKLOADS {
+            let relays: Vec<_> = workload
+                .legs
+                .iter()
+                .filter_map(|leg| match leg {
+                    Leg::Relay(kind) => Some(*kind),
+                    Leg::Direct | Leg::Gateway => None,
+                })
+                .collect();
+            let floor =
+                if workload.behind == Wire::Stdio { Kind::StdioShared } else { Kind::HyperStream };
+            assert_eq!(relays.first(), Some(&floor), "{}", workload.name);
+            let pair = relays.contains(&Kind::HyperPair);
+            assert_eq!(pair, workload.behind != Wire::Stdio, "{}", workload.name);
+        }
+    }
+
+    #[test]
     fn without_options_the_whole_first_version_is_measured() {
         let plan = read("").unwrap();
         let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
