@@ -22,8 +22,7 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
         ("deny", deny::check(root, strict)),
         ("lint", lint(root)),
         ("doc", doc(root)),
-        // Nightly cannot be had everywhere; the targets' seeds are run by the unit tests as well.
-        ("fuzz", fuzz::run(root, FUZZ_SECONDS, false)),
+        ("fuzz", fuzz::run(root, FUZZ_SECONDS, strict)),
     ];
     let mut count = Count::default();
     checks.push(("test", suite::run(root, strict, &[], &mut count)));
