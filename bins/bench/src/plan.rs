@@ -50,8 +50,13 @@ pub(crate) struct Workload {
     pub(crate) legs: &'static [Leg],
 }
 
-const HTTP: &[Leg] =
-    &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperCollect), Leg::Gateway];
+const HTTP: &[Leg] = &[
+    Leg::Direct,
+    Leg::Relay(Kind::HyperStream),
+    Leg::Relay(Kind::HyperPair),
+    Leg::Relay(Kind::HyperCollect),
+    Leg::Gateway,
+];
 const STREAM: &[Leg] =
     &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperPair), Leg::Gateway];
 const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
