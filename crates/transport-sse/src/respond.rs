@@ -39,8 +39,12 @@ pub fn rpc_error(status: StatusCode, id: Option<&Id>, error: &RpcError) -> Respo
 
 /// `405 Method Not Allowed`, with what is allowed and what to do instead.
 pub fn method_not_allowed(allow: &'static str, words: &'static str) -> Response<Outgoing> {
-    let error = RpcError::new(RpcError::INVALID_REQUEST, words);
-    let mut response = rpc_error(StatusCode::METHOD_NOT_ALLOWED, None, &error);
+    not_allowed(allow, &RpcError::new(RpcError::INVALID_REQUEST, words))
+}
+
+/// `405 Method Not Allowed`, with what is allowed.
+pub fn not_allowed(allow: &'static str, error: &RpcError) -> Response<Outgoing> {
+    let mut response = rpc_error(StatusCode::METHOD_NOT_ALLOWED, None, error);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }

@@ -30,6 +30,7 @@ struct Inner {
     opened: AtomicUsize,
     closed: AtomicUsize,
     closing: Notify,
+    listened_after: Mutex<Vec<Option<EventId>>>,
 }
 
 impl Fake {
@@ -47,6 +48,7 @@ impl Fake {
             opened: AtomicUsize::new(0),
             closed: AtomicUsize::new(0),
             closing: Notify::new(),
+            listened_after: Mutex::default(),
         }))
     }
 
@@ -79,6 +81,11 @@ impl Fake {
 
     pub(crate) fn closed(&self) -> usize {
         self.0.closed.load(Ordering::SeqCst)
+    }
+
+    /// What has been asked to be resumed after.
+    pub(crate) fn listened_after(&self) -> Vec<Option<EventId>> {
+        self.0.listened_after.lock().unwrap().clone()
     }
 
     /// Resolves when as many sessions have been closed.
@@ -127,7 +134,8 @@ impl Session for Fake {
         (self.0.answer)(exchange)
     }
 
-    fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        self.0.listened_after.lock().unwrap().push(after);
         let unasked = self.0.unasked.lock().unwrap().take();
         async { Ok(unasked.unwrap_or_else(|| stream::pending().boxed())) }.boxed()
     }

@@ -366,6 +366,7 @@ async fn notifications_count_too() {
         say.send(note(n).into()).await.unwrap();
     }
     fake.until_closed(1).await;
+    assert_eq!(fake.listened_after(), [None]);
     assert!(stream.next().await.unwrap().contains("too much waits"));
 }
 

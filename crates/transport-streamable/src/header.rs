@@ -1,0 +1,214 @@
+//! The fields beside the body.
+
+use hyper::{
+    HeaderMap,
+    header::{ACCEPT, CONTENT_TYPE, HeaderName},
+};
+use mcp_jsonrpc::{
+    ProtocolVersion,
+    transport::{EventId, SessionId},
+};
+
+/// The session, in both directions.
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The revision a request speaks.
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The event to resume after (to 2025-11-25).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// What tool parameters mirrored into fields start with; passed on unread.
+pub const PARAM_PREFIX: &str = "mcp-param-";
+
+/// What the fields of a request say.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// The revision.
+    pub version: Version,
+    /// The session.
+    pub session: Session,
+    /// The event to resume after.
+    pub after: Option<EventId>,
+    /// What to pass on unread.
+    pub carried: Vec<(Box<str>, Box<str>)>,
+}
+
+/// The revision a request names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// None: of 2025-03-26, or of a client that leaves it out.
+    #[default]
+    Unnamed,
+    /// One of ours.
+    Known(ProtocolVersion),
+    /// Something else, as written.
+    Unknown(Box<str>),
+}
+
+/// The session a request names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Session {
+    /// None.
+    #[default]
+    Unnamed,
+    /// One that may exist.
+    Named(SessionId),
+    /// What cannot be a session's id, and so is nobody's.
+    Malformed,
+}
+
+/// What a client can take as an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// `application/json`.
+    pub json: bool,
+    /// `text/event-stream`.
+    pub events: bool,
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Reads them.
+    pub fn read(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            let carries = || value.to_str().ok().map(|it| (name.as_str().into(), it.into()));
+            match name.as_str() {
+                "mcp-session-id" => {
+                    let id = value.to_str().ok().and_then(SessionId::new);
+                    fields.session = id.map_or(Session::Malformed, Session::Named);
+                }
+                "mcp-protocol-version" => fields.version = Version::read(value.as_bytes()),
+                "last-event-id" => fields.after = value.to_str().ok().and_then(EventId::new),
+                "traceparent" | "tracestate" | "baggage" => fields.carried.extend(carries()),
+                other if other.starts_with(PARAM_PREFIX) => fields.carried.extend(carries()),
+                _ => (),
+            }
+        }
+        fields
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    fn read(value: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(value);
+        let text = text.trim();
+        text.parse().map_or_else(|_| Self::Unknown(text.into()), Self::Known)
+    }
+
+    /// The revision, if it is one of ours.
+    pub fn known(&self) -> Option<ProtocolVersion> {
+        match self {
+            Self::Known(version) => Some(*version),
+            Self::Unnamed | Self::Unknown(_) => None,
+        }
+    }
+}
+
+// === impl Accept ===
+
+impl Accept {
+    const BOTH: Self = Self { json: true, events: true };
+
+    /// Reads what a request accepts (RFC 9110 §12.5.1); without a word it accepts everything.
+    pub fn read(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(ACCEPT) {
+            return Self::BOTH;
+        }
+        let mut accept = Self { json: false, events: false };
+        let values = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+        for range in values.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let range = parts.next().unwrap_or_default();
+            if parts.any(is_zero) {
+                continue;
+            }
+            let is = |name: &str| range.eq_ignore_ascii_case(name);
+            accept.json |= is("application/json") || is("application/*") || is("*/*");
+            accept.events |= is("text/event-stream") || is("text/*") || is("*/*");
+        }
+        accept
+    }
+
+    /// Whether both are named outright, as the specification wants it.
+    pub fn is_complete(headers: &HeaderMap) -> bool {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+        let named: Vec<&str> = values
+            .flat_map(|value| value.split(','))
+            .map(|range| range.split(';').next().unwrap_or_default().trim())
+            .collect();
+        let names = |name: &str| named.iter().any(|it| it.eq_ignore_ascii_case(name));
+        names("application/json") && names("text/event-stream")
+    }
+}
+
+/// `q=0` in all its spellings: not acceptable.
+fn is_zero(parameter: &str) -> bool {
+    let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+    weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight == 0.0))
+}
+
+/// Whether the body says it is JSON; none if it does not say what it is.
+pub fn is_json(headers: &HeaderMap) -> Option<bool> {
+    let content = headers.get(CONTENT_TYPE)?.to_str().unwrap_or_default();
+    let essence = content.split(';').next().unwrap_or_default().trim();
+    Some(essence.eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field =
+            |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn what_is_acceptable() {
+        for (value, json, events) in [
+            ("application/json, text/event-stream", true, true),
+            ("text/event-stream;q=0.5,application/json", true, true),
+            ("*/*", true, true),
+            ("application/*", true, false),
+            ("Application/JSON; q=0.9", true, false),
+            ("text/event-stream", false, true),
+            ("application/json, text/event-stream;q=0.0", true, false),
+            ("text/html", false, false),
+            ("", false, false),
+        ] {
+            let found = Accept::read(&headers(&[("accept", value)]));
+            assert_eq!(found, Accept { json, events }, "{value}");
+        }
+        assert_eq!(Accept::read(&headers(&[])), Accept::BOTH);
+        let two = headers(&[("accept", "application/json"), ("accept", "text/event-stream")]);
+        assert!(Accept::is_complete(&two));
+        assert!(!Accept::is_complete(&headers(&[("accept", "*/*")])));
+    }
+
+    #[test]
+    fn what_fields_say() {
+        let fields = Fields::read(&headers(&[
+            ("mcp-session-id", "abc"),
+            ("mcp-protocol-version", " 2025-06-18 "),
+            ("last-event-id", "s/7"),
+            ("mcp-param-region", "eu"),
+            ("traceparent", "00-1-2-3"),
+            ("cookie", "secret"),
+        ]));
+        assert_eq!(fields.version, Version::Known(ProtocolVersion::V2025_06_18));
+        assert!(matches!(fields.session, Session::Named(id) if id.as_str() == "abc"));
+        assert_eq!(fields.after.unwrap().as_str(), "s/7");
+        let carried: Vec<_> = fields.carried.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(carried, ["mcp-param-region", "traceparent"]);
+
+        let odd =
+            Fields::read(&headers(&[("mcp-session-id", "a b"), ("mcp-protocol-version", "1")]));
+        assert_eq!(odd.session, Session::Malformed);
+        assert_eq!(odd.version, Version::Unknown("1".into()));
+    }
+}

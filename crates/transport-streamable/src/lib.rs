@@ -1,0 +1,5 @@
+//! x
+mod era;
+pub mod header;
+mod refusal;
+pub mod server;

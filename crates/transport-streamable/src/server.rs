@@ -1,0 +1,375 @@
+//! Clients that speak Streamable HTTP with sessions, 2025-03-26 to 2025-11-25.
+
+mod answer;
+mod batch;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Body, header::HeaderValue};
+use mcp_jsonrpc::{
+    Frame, Kind, Limits, Message, ProtocolVersion, RpcError,
+    transport::{
+        Caller, ErrorKind, Event, Exchange, Opening, Reply, Session, Transport, TransportError,
+    },
+};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+use transport_sse::{
+    body::{self, Outgoing},
+    note::Note,
+    respond,
+    stream::{Chunk, EventBody},
+    wire,
+};
+
+use crate::{
+    era,
+    header::{self, Accept, Fields},
+    refusal::{Refusal, Stage},
+};
+use answer::Asking;
+
+/// How much a [`Server`] takes, and how long it waits.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The longest body of a POST, in bytes: 16 MiB.
+    pub body_len_max: usize,
+    /// How long a body may take: 30 s.
+    pub body_timeout: Duration,
+    /// After how much silence on a stream a comment is sent, and after how long without an answer
+    /// a request is answered with a stream: 15 s.
+    pub keep_alive: Duration,
+    /// How long the answer to DELETE waits for a session to be closed; it is closed even if that
+    /// takes longer: 5 s.
+    pub close_timeout: Duration,
+    /// Refuses requests whose `Accept` does not name both `application/json` and
+    /// `text/event-stream` (GET: the latter), as the specification allows.  By default a client
+    /// is answered in whatever it accepts.
+    pub strict_accept: bool,
+    /// What messages are taken, and how many of them in a batch.
+    pub limits: Limits,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            body_len_max: 16 << 20,
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            close_timeout: Duration::from_secs(5),
+            strict_accept: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Offers a transport at one address.
+///
+/// A client that accepts JSON alone gets the answer and nothing else: notifications before it are
+/// dropped, and questions to the client answered with an error in its stead.
+#[derive(Debug)]
+pub struct Server {
+    transport: Arc<dyn Transport>,
+    /// Where clients post to.
+    at: Arc<str>,
+    options: ServerOptions,
+    tasks: TaskTracker,
+}
+
+const METHODS: &str = "GET, POST, DELETE, HEAD, OPTIONS";
+
+// === impl Server ===
+
+impl Server {
+    /// A server that hands sessions of this transport to its clients, at this address.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        at: impl Into<Arc<str>>,
+        options: ServerOptions,
+    ) -> Self {
+        Self { transport, at: at.into(), options, tasks: TaskTracker::new() }
+    }
+
+    /// Answers one request.
+    ///
+    /// Dropping the future, or the body of the response, drops what the session was asked; what
+    /// that means for the request is the session's to decide.
+    pub async fn handle<B>(&self, request: Request<B>, caller: Caller) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut note = Note::default();
+        let answer = match *request.method() {
+            Method::POST => self.post(request, caller, &mut note).await,
+            Method::GET => self.listen(request.headers(), &caller, &mut note, true).await,
+            Method::HEAD => self.listen(request.headers(), &caller, &mut note, false).await,
+            Method::DELETE => self.close(request.headers(), &caller, &mut note).await,
+            Method::OPTIONS => Ok(respond::options(METHODS)),
+            _ => {
+                let words = "an MCP endpoint takes POST for messages, GET for an event stream and \
+                             DELETE for the end of a session";
+                Err(Refusal::not_allowed(METHODS, words))
+            }
+        };
+        match answer {
+            Ok(response) => respond::noted(response, note),
+            Err(refusal) => refusal.into_response(note),
+        }
+    }
+
+    /// Waits until sessions that are being closed are.
+    pub async fn shut_down(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn post<B>(
+        &self,
+        request: Request<B>,
+        caller: Caller,
+        note: &mut Note,
+    ) -> Result<Response<Outgoing>, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let accept = self.check_content(&parts.headers)?;
+        let raw = body::read(body, self.options.body_len_max, self.options.body_timeout)
+            .await
+            .map_err(|error| Refusal::of_body(&error))?;
+        let head = Head { fields: Fields::read(&parts.headers), accept, caller };
+        match Frame::parse_within(raw.clone(), &self.options.limits) {
+            Ok(Frame::One(message)) => {
+                note.rpc_method = message.method().map(Into::into);
+                let id = message.id().filter(|_| message.kind() == Kind::Request).cloned();
+                let answer = self.exchange(head, message, note).await;
+                answer.map_err(|refusal| refusal.about(id.as_ref()))
+            }
+            Ok(Frame::Batch(messages)) => self.batch(head, messages, note).await,
+            Err(error) => Err(Refusal::of_message(&raw, &error)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        head: Head,
+        message: Message,
+        note: &mut Note,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let Head { fields, accept, caller } = head;
+        let version = era::judge(&fields, Some(&message))?;
+        let opens = fields.session == header::Session::Unnamed
+            && message.kind() == Kind::Request
+            && message.method() == Some("initialize");
+        let Fields { session, carried, .. } = fields;
+        if opens {
+            let exchange = Exchange { message, caller, version, carried };
+            return self.initialize(exchange, accept, note).await;
+        }
+        let session = self.find(&session, &caller, note)?;
+        let exchange = Exchange { message, caller, version, carried };
+        let Some(asking) = Asking::new(&session, &exchange, accept) else {
+            return match session.send(exchange).await {
+                Ok(_) => Ok(respond::empty(StatusCode::ACCEPTED)),
+                Err(error) => Err(Refusal::of(&error, Stage::Telling)),
+            };
+        };
+        self.ask(asking, exchange, note).await
+    }
+
+    /// Opens a session by its first request.  Whatever goes wrong, a session that did not begin
+    /// is closed again.
+    async fn initialize(
+        &self,
+        exchange: Exchange,
+        accept: Accept,
+        note: &mut Note,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let refused = |error: TransportError| Refusal::of(&error, Stage::Opening);
+        let opening = Opening {
+            caller: exchange.caller.clone(),
+            version: exchange.version,
+            at: Arc::clone(&self.at),
+        };
+        let session = self.transport.open(opening).await.map_err(refused)?;
+        let mut opened = Opened { session: Some(Arc::clone(&session)), tasks: &self.tasks };
+        let asking = Asking::new(&session, &exchange, accept);
+        let reply = session.send(exchange).await.map_err(refused)?;
+        let began = !matches!(&reply, Reply::Single(answer) if answer.kind() == Kind::Error);
+        // Read now and not before: the id may be the server's to choose.
+        let id = session.endpoint().session.filter(|_| began);
+        let mut response = match asking {
+            Some(asking) => asking.respond(reply, self.options.keep_alive, note).await?,
+            None => respond::empty(StatusCode::ACCEPTED),
+        };
+        if began {
+            opened.session = None;
+        }
+        if let Some(value) = id.as_ref().and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
+            response.headers_mut().insert(header::SESSION_ID, value);
+        }
+        note.session = id;
+        Ok(response)
+    }
+
+    /// Asks, and turns into a stream what is not answered for a while: proxies and clients give
+    /// up on responses that do not begin.
+    async fn ask(
+        &self,
+        asking: Asking,
+        exchange: Exchange,
+        note: &mut Note,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let keep_alive = self.options.keep_alive;
+        let session = Arc::clone(&asking.session);
+        let mut sending = Box::pin(async move { session.send(exchange).await });
+        let reply = if asking.accept.events && !asking.is_initialize {
+            match tokio::time::timeout(keep_alive, &mut sending).await {
+                Ok(reply) => reply,
+                Err(_) => return Ok(asking.stream_later(sending, keep_alive)),
+            }
+        } else {
+            sending.await
+        };
+        match reply {
+            Ok(reply) => asking.respond(reply, keep_alive, note).await,
+            Err(error) => Err(Refusal::of(&error, Stage::Asking)),
+        }
+    }
+
+    async fn listen(
+        &self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        note: &mut Note,
+        is_get: bool,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let strict = self.options.strict_accept && !headers.contains_key(hyper::header::ACCEPT);
+        if strict || !Accept::read(headers).events {
+            let words = "GET opens an event stream here; accept `text/event-stream`";
+            return Err(refuse(StatusCode::NOT_ACCEPTABLE, words));
+        }
+        let fields = Fields::read(headers);
+        let version = era::judge(&fields, None)?;
+        let session = self.find(&fields.session, caller, note)?;
+        if !is_get {
+            return Ok(respond::events_head());
+        }
+        let events = session.listen(fields.after).await.map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => {
+                let words = "this server says nothing unasked, so there is no stream to listen to";
+                Refusal::not_allowed("POST, DELETE, OPTIONS", words)
+            }
+            _ => Refusal::of(&error, Stage::Telling),
+        })?;
+        let primes = primes(version);
+        let chunks = events.filter_map(move |event| {
+            // The stream holds its session.
+            let _: &Arc<dyn Session> = &session;
+            std::future::ready(match event {
+                Ok(Event::Pause { .. }) if !primes => None,
+                Ok(event) => Some(Chunk::Event(event)),
+                Err(error) => {
+                    debug!(%error, "stream of unasked messages over");
+                    Some(Chunk::Encoded(wire::encode_comment(&error.said().to_string())))
+                }
+            })
+        });
+        Ok(respond::events(EventBody::new(chunks, self.options.keep_alive)))
+    }
+
+    async fn close(
+        &self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        note: &mut Note,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let fields = Fields::read(headers);
+        era::judge(&fields, None)?;
+        let session = self.find(&fields.session, caller, note)?;
+        let closing = self.tasks.spawn(async move { session.close().await });
+        if tokio::time::timeout(self.options.close_timeout, closing).await.is_err() {
+            debug!("session takes long to close");
+        }
+        Ok(respond::empty(StatusCode::NO_CONTENT))
+    }
+
+    fn find(
+        &self,
+        named: &header::Session,
+        caller: &Caller,
+        note: &mut Note,
+    ) -> Result<Arc<dyn Session>, Refusal> {
+        let id = match named {
+            header::Session::Named(id) => id,
+            header::Session::Unnamed => {
+                let words = "no session named; begin with `initialize`, and send the \
+                             `Mcp-Session-Id` of its answer with every request after it";
+                return Err(refuse(StatusCode::BAD_REQUEST, words));
+            }
+            header::Session::Malformed => return Err(no_session()),
+        };
+        let session = self.transport.find(id, caller).map_err(|error| match error.kind() {
+            ErrorKind::NoSession => no_session(),
+            _ => Refusal::of(&error, Stage::Opening),
+        })?;
+        note.session = Some(id.clone());
+        Ok(session)
+    }
+
+    fn check_content(&self, headers: &HeaderMap) -> Result<Accept, Refusal> {
+        let accept = Accept::read(headers);
+        let strict = self.options.strict_accept && !Accept::is_complete(headers);
+        if strict || !(accept.json || accept.events) {
+            let words = "accept both `application/json` and `text/event-stream`";
+            return Err(refuse(StatusCode::NOT_ACCEPTABLE, words));
+        }
+        if header::is_json(headers) == Some(false) {
+            let words = "messages are posted as `Content-Type: application/json`";
+            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
+        }
+        Ok(accept)
+    }
+}
+
+/// What came with a body.
+struct Head {
+    fields: Fields,
+    accept: Accept,
+    caller: Caller,
+}
+
+/// A session that has to be closed again unless it begins.
+struct Opened<'a> {
+    session: Option<Arc<dyn Session>>,
+    tasks: &'a TaskTracker,
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.tasks.spawn_on(async move { session.close().await }, &runtime);
+        }
+    }
+}
+
+/// Whether a client takes events without a message, from which it learns where to resume: older
+/// SDKs fail over their empty data.
+fn primes(version: Option<ProtocolVersion>) -> bool {
+    version.is_some_and(|version| ProtocolVersion::V2025_11_25 <= version)
+}
+
+fn refuse(status: StatusCode, words: &str) -> Refusal {
+    Refusal::new(status, RpcError::INVALID_REQUEST, words)
+}
+
+fn no_session() -> Refusal {
+    let words = "no such session: it is over, or was never opened; begin again with `initialize`, \
+                 without `Mcp-Session-Id`";
+    refuse(StatusCode::NOT_FOUND, words)
+}
