@@ -55,8 +55,9 @@ async fn run(program: OsString, args: Vec<OsString>) -> Result<(), Box<dyn Error
     let ready = Message::notification("notifications/initialized", &json!({}))?;
     server.send(Exchange::new(ready, Caller::anonymous())).await?;
     let tools: Value = serde_json::from_str(&ask(&server, "tools/list", &json!({})).await?)?;
-    for tool in tools["tools"].as_array().into_iter().flatten() {
-        writeln!(io::stdout(), "{}", tool["name"].as_str().unwrap_or_default())?;
+    for tool in tools.get("tools").and_then(Value::as_array).into_iter().flatten() {
+        let name = tool.get("name").and_then(Value::as_str);
+        writeln!(io::stdout(), "{}", name.unwrap_or("(without a name)"))?;
     }
     server.close().await;
     Ok(())
@@ -74,5 +75,5 @@ async fn ask(server: &Process, method: &str, params: &Value) -> Result<String, B
 
 fn complain(what: &str) {
     // Where not even this can be said, the exit code has to do.
-    let _: io::Result<()> = writeln!(io::stderr(), "tools: {what}");
+    writeln!(io::stderr(), "tools: {what}").ok();
 }

@@ -138,7 +138,11 @@ impl Outbox {
 
     /// Writes a message, or has it written; waits for room.
     pub(crate) async fn say(&self, message: &Message) -> Result<Said, Unsaid> {
-        let line = message.to_line();
+        self.say_line(message.to_line()).await
+    }
+
+    /// The same for a line that holds several.
+    pub(crate) async fn say_line(&self, line: Bytes) -> Result<Said, Unsaid> {
         loop {
             if let Some(said) = future::poll_fn(|cx| Poll::Ready(self.try_say(&line, cx))).await? {
                 return Ok(said);

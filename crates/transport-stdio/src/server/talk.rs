@@ -1,0 +1,357 @@
+//! One client and one session: what is asked, what is answered, and in which order.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::FuturesUnordered,
+};
+use mcp_jsonrpc::{
+    Frame, Id, Kind, Message, ParseError, RpcError,
+    transport::{
+        Caller, ErrorKind, Event, EventId, EventStream, Exchange, Reply, Session, TransportError,
+    },
+};
+use memchr::memmem;
+use tokio::{
+    io::AsyncRead,
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{ServeMax, unread};
+use crate::{
+    line::{Line, Lines},
+    outbox::{Outbox, Unsaid},
+    salvage::Salvaged,
+};
+
+/// How long to wait at least before listening again.
+const LISTEN_AGAIN_MIN: Duration = Duration::from_secs(1);
+
+/// A conversation between one client and one session.
+pub(super) struct Talk<'a> {
+    session: &'a dyn Session,
+    caller: Caller,
+    outbox: &'a Outbox,
+    max: ServeMax,
+    in_flight: AtomicUsize,
+    /// Whether a notification is on its way that nothing may overtake.
+    held: AtomicBool,
+    released: Notify,
+    /// Told with each answer: what cannot be listened to before the handshake may be after it.
+    answered: Notify,
+    /// When the client has not read for too long.
+    stuck: CancellationToken,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(
+        session: &'a dyn Session,
+        caller: Caller,
+        outbox: &'a Outbox,
+        max: ServeMax,
+    ) -> Self {
+        Self {
+            session,
+            caller,
+            outbox,
+            max,
+            in_flight: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
+            released: Notify::new(),
+            answered: Notify::new(),
+            stuck: CancellationToken::new(),
+        }
+    }
+
+    /// Talks until either side ends.
+    pub(super) async fn run<R>(&self, lines: &mut Lines<R>) -> Result<(), TransportError>
+    where
+        R: AsyncRead + Send + Unpin,
+    {
+        // What is new is polled in the order in which it came, which is the order it is sent in.
+        let mut calls = FuturesUnordered::new();
+        let mut listening = std::pin::pin!(self.listen());
+        let ended = loop {
+            let reads = !self.held.load(Ordering::Relaxed) && self.has_room(calls.len());
+            tokio::select! {
+                line = lines.next(), if reads => match line {
+                    Ok(Some(line)) => calls.push(self.take(line)),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(unreadable(error)),
+                },
+                Some(()) = calls.next() => (),
+                () = self.released.notified() => (),
+                () = &mut listening => {
+                    let what = "the session behind has ended";
+                    break Err(TransportError::new(ErrorKind::Closed, what));
+                }
+                () = self.stuck.cancelled() => return Err(unread(&self.max)),
+            }
+        };
+        let listens = ended.is_ok();
+        let drain = async {
+            loop {
+                tokio::select! {
+                    done = calls.next() => if done.is_none() { break },
+                    () = &mut listening, if listens => break,
+                }
+            }
+        };
+        if timeout(self.max.drain_timeout, drain).await.is_err() {
+            warn!(in_flight = calls.len(), "the client has left before its answers came");
+        }
+        ended
+    }
+
+    /// Refusals take their place among the calls, too, until the client reads them.
+    fn has_room(&self, calls: usize) -> bool {
+        calls < self.max.in_flight_max.saturating_mul(2)
+    }
+
+    /// What to do about one line.
+    fn take(&self, line: Line) -> BoxFuture<'_, ()> {
+        let line = match line {
+            Line::Whole(line) => line,
+            Line::TooLong(it) => {
+                let max = self.max.limits.message.message_len_max;
+                let len = usize::try_from(it.len).unwrap_or(usize::MAX);
+                let found = Salvaged::from_ends(&it.head, &it.tail);
+                return self
+                    .refuse(&ParseError::TooLarge { len, max }, found.id.filter(|_| found.asks));
+            }
+        };
+        match Frame::parse_within(line.clone(), &self.max.limits.message) {
+            Ok(Frame::One(message)) if message.kind() == Kind::Request => {
+                async { self.say(self.answer(message).await).await }.boxed()
+            }
+            Ok(Frame::One(message)) => self.tell_in_order(message),
+            Ok(Frame::Batch(messages)) => self.batch(messages).boxed(),
+            Err(error) => self.refuse(&error, id_of(&line)),
+        }
+    }
+
+    fn refuse(&self, error: &ParseError, id: Option<Id>) -> BoxFuture<'_, ()> {
+        info!(%error, id = ?id, "refused a line");
+        let error = RpcError::new(error.code(), error.to_string());
+        let answer = Message::error(id.as_ref(), &error).ok();
+        async { self.say(answer).await }.boxed()
+    }
+
+    /// Passes on what needs no answer; nothing is read meanwhile, for a while.
+    fn tell_in_order(&self, message: Message) -> BoxFuture<'_, ()> {
+        self.held.store(true, Ordering::Relaxed);
+        let tell = async {
+            let mut telling = std::pin::pin!(self.tell(message));
+            let in_order = timeout(self.max.order_timeout, &mut telling).await;
+            self.held.store(false, Ordering::Relaxed);
+            self.released.notify_one();
+            if in_order.is_err() {
+                telling.await;
+            }
+        };
+        tell.boxed()
+    }
+
+    async fn tell(&self, message: Message) {
+        let exchange = Exchange::new(message, self.caller.clone());
+        let about = exchange.message.clone();
+        if let Err(error) = self.session.send(exchange).await {
+            // A notification has no answer that could say so.
+            warn!(message = ?about, %error, "not delivered");
+        }
+    }
+
+    /// Answers the requests of a batch with an array of their answers (2025-03-26, JSON-RPC §6).
+    async fn batch(&self, messages: Vec<Message>) {
+        let answers = messages.into_iter().map(async |message| match message.kind() {
+            Kind::Request => self.answer(message).await,
+            _ => {
+                self.tell(message).await;
+                None
+            }
+        });
+        let answers: Vec<Message> = future::join_all(answers).await.into_iter().flatten().collect();
+        if answers.is_empty() {
+            return;
+        }
+        let mut line = BytesMut::new();
+        for answer in &answers {
+            line.put_u8(if line.is_empty() { b'[' } else { b',' });
+            line.extend_from_slice(&answer.to_line());
+        }
+        line.put_u8(b']');
+        self.say_line(line.freeze()).await;
+    }
+
+    /// The answer to a request; what leads up to it is said on the way.  None if the client has
+    /// taken the request back.
+    async fn answer(&self, request: Message) -> Option<Message> {
+        let (id, method) = (request.id().cloned(), request.method().map(str::to_owned));
+        let since = Instant::now();
+        let answer = self.ask(request).await;
+        let ms = since.elapsed().as_millis();
+        let id_shown = id.as_ref().map(tracing::field::display);
+        match answer {
+            Ok(answer) => {
+                info!(method, id = id_shown, ms, kind = ?answer.kind(), "answered");
+                self.answered.notify_waiters();
+                Some(answer)
+            }
+            Err(error) if error.kind() == &ErrorKind::Cancelled => {
+                info!(method, id = id_shown, ms, "cancelled");
+                None
+            }
+            Err(error) => {
+                warn!(method, id = id_shown, ms, %error, "failed");
+                refusal(id.as_ref(), &error)
+            }
+        }
+    }
+
+    async fn ask(&self, request: Message) -> Result<Message, TransportError> {
+        let max = self.max.in_flight_max;
+        let _place = Place::take(&self.in_flight, max).ok_or_else(|| {
+            TransportError::new(ErrorKind::Exhausted, "too many requests at once")
+        })?;
+        let exchange = Exchange::new(request, self.caller.clone());
+        match self.session.send(exchange).await? {
+            Reply::Single(answer) => Ok(answer),
+            Reply::Stream(events) => self.relay(events).await,
+            Reply::Accepted => {
+                let what = "the request was taken, and no answer will come";
+                Err(TransportError::new(ErrorKind::Protocol, what))
+            }
+        }
+    }
+
+    /// Says what leads up to an answer.
+    async fn relay(&self, mut events: EventStream) -> Result<Message, TransportError> {
+        while let Some(event) = events.next().await {
+            match event? {
+                Event::Message { message, .. } if message.is_answer() => return Ok(message),
+                Event::Message { message, .. } => self.say(Some(message)).await,
+                Event::Pause { .. } => (),
+            }
+        }
+        Err(TransportError::new(ErrorKind::Closed, "it ended without an answer"))
+    }
+
+    /// Says what the session says unasked; returns when that has ended for good.
+    async fn listen(&self) {
+        let mut after = None;
+        let mut wait = LISTEN_AGAIN_MIN;
+        loop {
+            match self.session.listen(after.clone()).await {
+                Ok(events) => {
+                    if self.overhear(events, &mut after, &mut wait).await {
+                        wait = LISTEN_AGAIN_MIN;
+                    }
+                }
+                Err(error) if error.kind() == &ErrorKind::Unsupported => {
+                    return future::pending().await;
+                }
+                Err(error) => debug!(%error, "cannot listen"),
+            }
+            if !self.session.is_open() {
+                return;
+            }
+            let again = wait.min(self.max.listen_again_max);
+            tokio::select! {
+                () = sleep(again) => wait = again * 2,
+                // There may be something to listen to now: but not at every answer.
+                () = self.answered.notified() => sleep(LISTEN_AGAIN_MIN / 20).await,
+            }
+        }
+    }
+
+    /// Whether anything was heard.
+    async fn overhear(
+        &self,
+        mut events: EventStream,
+        after: &mut Option<EventId>,
+        wait: &mut Duration,
+    ) -> bool {
+        let mut heard = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Message { id, message }) => {
+                    heard = true;
+                    *after = id.or(after.take());
+                    self.say(Some(message)).await;
+                }
+                Ok(Event::Pause { id, retry }) => {
+                    *after = id.or(after.take());
+                    *wait = retry.unwrap_or(*wait);
+                }
+                Err(error) => {
+                    debug!(%error, "nothing more to hear");
+                    break;
+                }
+            }
+        }
+        heard
+    }
+
+    async fn say(&self, message: Option<Message>) {
+        if let Some(message) = message {
+            self.say_line(message.to_line()).await;
+        }
+    }
+
+    async fn say_line(&self, line: Bytes) {
+        // A client that is gone is found so by whoever writes.
+        if self.outbox.say_line(line).await == Err(Unsaid::Timeout) {
+            self.stuck.cancel();
+        }
+    }
+}
+
+/// A place among the requests under way.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let more = |count| (count < max).then_some(count + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(count))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the client is told of an error.
+pub(super) fn refusal(id: Option<&Id>, error: &TransportError) -> Option<Message> {
+    let code = match error.kind() {
+        ErrorKind::Invalid(code) => *code,
+        _ => RpcError::INTERNAL,
+    };
+    Message::error(id, &RpcError::new(code, error.said().to_string())).ok()
+}
+
+/// The id under which a malformed line is refused: none of what may be an answer, for that id is
+/// not one of the client's own.
+fn id_of(line: &[u8]) -> Option<Id> {
+    let found = Salvaged::from_line(line);
+    let answers = ["\"result\"", "\"error\""];
+    if !found.asks && answers.iter().any(|it| memmem::find(line, it.as_bytes()).is_some()) {
+        return None;
+    }
+    Message::salvage_id(line).or(found.id)
+}
+
+fn unreadable(error: io::Error) -> TransportError {
+    TransportError::new(ErrorKind::Closed, "the client cannot be read").because(error)
+}
