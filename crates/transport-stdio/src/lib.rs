@@ -10,7 +10,7 @@
 //! Another service uses it like this.  The program is its own supervisor, if it calls
 //! [`supervise::main`] first of all.
 //!
-//! ```
+//! ```standalone_crate
 //! use std::{error::Error, process::ExitCode};
 //! use mcp_jsonrpc::{Id, Message, transport::{Caller, Exchange, Reply, Session}};
 //! use transport_stdio::{client::Spawn, supervise::{self, Supervisor}};

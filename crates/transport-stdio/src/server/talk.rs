@@ -286,11 +286,11 @@ impl<'a> Talk<'a> {
             match event {
                 Ok(Event::Message { id, message }) => {
                     heard = true;
-                    *after = id.or(after.take());
+                    *after = id.or_else(|| after.take());
                     self.say(Some(message)).await;
                 }
                 Ok(Event::Pause { id, retry }) => {
-                    *after = id.or(after.take());
+                    *after = id.or_else(|| after.take());
                     *wait = retry.unwrap_or(*wait);
                 }
                 Err(error) => {
