@@ -12,7 +12,7 @@ const TEXT_LEN_MAX: usize = 300;
 
 /// The line of one request, while it is answered.
 #[derive(Debug)]
-pub struct Line {
+pub(crate) struct Line {
     began: Instant,
     method: Method,
     path: String,
@@ -24,29 +24,30 @@ pub struct Line {
 
 impl Line {
     /// Begins with what the request says.  Its query is left out: it may hold a session id.
-    pub fn begin<B>(request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>) -> Self {
         let path = request.uri().path().chars().take(TEXT_LEN_MAX).collect();
         let method = request.method().clone();
         Self { began: Instant::now(), method, path, server: None, caller: None }
     }
 
     /// Adds the server it is for.
-    pub fn server(&mut self, name: &str, way: Way) {
+    pub(crate) fn server(&mut self, name: &str, way: Way) {
         self.server = Some((name.to_owned(), way));
     }
 
     /// Adds who sent it.
-    pub fn caller(&mut self, caller: &Caller) {
+    pub(crate) fn caller(&mut self, caller: &Caller) {
         self.caller.clone_from(&caller.subject);
     }
 
     /// Writes it.  The duration ends where the head of the response is ready: a stream goes on.
-    pub fn end(self, response: &mut Response<Outgoing>) {
+    pub(crate) fn end(self, response: &mut Response<Outgoing>) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
-        let reason = note.reason.as_deref().map(|it| it.chars().take(TEXT_LEN_MAX).collect::<String>());
+        let reason =
+            note.reason.as_deref().map(|it| it.chars().take(TEXT_LEN_MAX).collect::<String>());
         let (server, route) = match &self.server {
             Some((name, way)) => (Some(name.as_str()), Some(way.as_str())),
             None => (None, None),

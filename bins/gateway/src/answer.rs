@@ -2,26 +2,21 @@
 
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
-use transport_sse::{
-    body::Outgoing,
-    note::Note,
-};
+use transport_sse::{body::Outgoing, note::Note};
 
 /// Why a request is refused before it reaches a server, in words its sender can act on.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Refusal {
+pub(crate) struct Refusal {
     #[serde(skip)]
     status: StatusCode,
     #[serde(skip)]
     challenge: Option<&'static str>,
     #[serde(skip)]
     allow: Option<&'static str>,
-    #[serde(skip)]
-    retry_after_secs: Option<u64>,
     /// What was wrong.
     error: String,
     /// What is expected instead.
@@ -39,20 +34,20 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal with this status, saying what was wrong.
-    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), ..Self::default() }
     }
 
     /// Says what is expected instead.
     #[must_use]
-    pub fn expect(mut self, expected: impl Into<String>) -> Self {
+    pub(crate) fn expect(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
     /// Says what was probably meant, and what there is.
     #[must_use]
-    pub fn routes(mut self, nearest: Option<String>, routes: Vec<String>) -> Self {
+    pub(crate) fn routes(mut self, nearest: Option<String>, routes: Vec<String>) -> Self {
         self.nearest = nearest;
         self.routes = routes;
         self
@@ -60,27 +55,20 @@ impl Refusal {
 
     /// Says what credentials would help.
     #[must_use]
-    pub fn challenge(mut self, challenge: &'static str) -> Self {
+    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
         self.challenge = Some(challenge);
         self
     }
 
     /// Says which methods there are.
     #[must_use]
-    pub fn allow(mut self, methods: &'static str) -> Self {
+    pub(crate) fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
         self
     }
 
-    /// Says when it may be worth it to try again.
-    #[must_use]
-    pub fn retry_after(mut self, secs: u64) -> Self {
-        self.retry_after_secs = Some(secs);
-        self
-    }
-
     /// The response, with a note of the reason for the log.
-    pub fn into_response(self) -> Response<Outgoing> {
+    pub(crate) fn into_response(self) -> Response<Outgoing> {
         let mut response = json(self.status, &self);
         let headers = response.headers_mut();
         if let Some(challenge) = self.challenge {
@@ -89,9 +77,6 @@ impl Refusal {
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
-        if let Some(secs) = self.retry_after_secs {
-            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
-        }
         let reason = Some(self.error);
         response.extensions_mut().insert(Note { reason, ..Note::default() });
         response
@@ -99,7 +84,7 @@ impl Refusal {
 }
 
 /// A JSON body, never to be cached.
-pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Outgoing> {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Outgoing> {
     let text = serde_json::to_vec_pretty(value).map(|mut text| {
         text.push(b'\n');
         text
@@ -108,7 +93,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Outgoing> {
 }
 
 /// A body of this type, never to be cached.
-pub fn respond(
+pub(crate) fn respond(
     status: StatusCode,
     content_type: &'static str,
     text: impl Into<bytes::Bytes>,

@@ -58,9 +58,13 @@ fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entr
         None => Arc::new(routed.clone()),
         Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
     };
+    let mcp_path = format!("{}/{}/mcp", config.base_path, server.name);
     let sse = transport_sse::server::Server::new(Arc::clone(&front), sse_options(config, server));
-    let streamable =
-        transport_streamable::server::Server::new(front, streamable_options(config, server));
+    let streamable = transport_streamable::server::Server::new(
+        front,
+        &*mcp_path,
+        streamable_options(config, server),
+    );
     Ok(Entry {
         server: routed,
         children,

@@ -1,6 +1,6 @@
 //! The front door: every request comes in here, and every answer goes out, with one line of log.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use auth::{Access, Denied, Guard};
 use hyper::{
@@ -81,11 +81,11 @@ impl Door {
         response
     }
 
-    fn check<B>(&self, request: &Request<B>, seen: &Seen) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>, seen: &Seen) -> Result<(), Box<Refusal>> {
         if seen.is_ambiguous() {
             let what = "the length of the body is given twice";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, what)
-                .expect("either `Content-Length` or `Transfer-Encoding`"));
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, what);
+            return Err(refusal.expect("either `Content-Length` or `Transfer-Encoding`").into());
         }
         self.origins.check(request.headers(), request.uri())
     }
@@ -118,7 +118,12 @@ impl Door {
     }
 
     /// Answers what is about the gateway itself.
-    fn service(&self, route: Route<'_>, method: &Method, headers: &HeaderMap) -> Response<Outgoing> {
+    fn service(
+        &self,
+        route: Route<'_>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<Outgoing> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let allow = "GET, HEAD, OPTIONS";
             if *method == Method::OPTIONS {
@@ -171,12 +176,15 @@ impl Door {
 
     /// New work is taken, and every server that has to be well is.
     fn readiness(&self) -> Response<Outgoing> {
-        let is_required = |entry: &Entry| entry.required || entry.server.state() != router::status::State::Idle;
-        let ill = self.servers.iter().filter(|(_, entry)| {
-            is_required(entry) && !home::is_well(entry.server.state())
-        });
+        let is_required =
+            |entry: &Entry| entry.required || entry.server.state() != router::status::State::Idle;
+        let ill = self
+            .servers
+            .iter()
+            .filter(|(_, entry)| is_required(entry) && !home::is_well(entry.server.state()));
         let ill: Vec<&str> = ill.map(|(name, _)| name.as_str()).collect();
-        let starting = self.servers.values().any(|it| it.server.state() == router::status::State::Starting);
+        let starting =
+            self.servers.values().any(|it| it.server.state() == router::status::State::Starting);
         let status = match () {
             () if self.draining.is_cancelled() => "unavailable",
             () if !ill.is_empty() => "degraded",
@@ -190,9 +198,7 @@ impl Door {
     /// What this caller may know of the servers.
     fn overview(&self, headers: &HeaderMap) -> Overview {
         let seen = self.visible(headers);
-        let servers: Vec<_> = seen
-            .map(|(_, entry)| entry.overview())
-            .collect();
+        let servers: Vec<_> = seen.map(|(_, entry)| entry.overview()).collect();
         let well = servers.iter().all(|server| home::is_well(server.status.state));
         Overview {
             name: self.name.clone(),

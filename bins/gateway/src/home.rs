@@ -126,7 +126,13 @@ mod tests {
             in_flight: 0,
             restarts: 0,
         };
-        let server = ServerOverview { status, transport: "stdio", routes: vec!["/a/mcp".into()], pids: vec![], stderr: vec![] };
+        let server = ServerOverview {
+            status,
+            transport: "stdio",
+            routes: vec!["/a/mcp".into()],
+            pids: vec![],
+            stderr: vec![],
+        };
         let page = page(&Overview {
             name: "g".into(),
             version: "0".into(),

@@ -67,7 +67,9 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => {
             "; another program listens there: end it, or choose another port with --listen"
         }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one"
+        }
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     }

@@ -25,7 +25,7 @@ const PREFLIGHT_MAX_AGE_SECS: &str = "600";
 
 /// The origins and hosts that are ours.
 #[derive(Debug)]
-pub struct Origins {
+pub(crate) struct Origins {
     origins: BTreeSet<String>,
     any_origin: bool,
     hosts: BTreeSet<String>,
@@ -39,7 +39,7 @@ impl Origins {
     /// those it names.
     ///
     /// Where the gateway listens at every address, only names can be foreign: any address is ours.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let mut hosts: BTreeSet<String> = ["localhost".to_owned()].into();
         for listen in &config.listen {
             match listen {
@@ -48,7 +48,7 @@ impl Origins {
                 _ => (),
             }
         }
-        let public = config.public_url.as_ref().and_then(|url| url.host().map(str::to_owned));
+        let public = config.public_url.as_ref().and_then(|url| url.uri().host().map(str::to_owned));
         hosts.extend(public.map(|host| host.to_ascii_lowercase()));
         hosts.extend(config.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()));
         if let Ok(name) = std::fs::read_to_string("/etc/hostname") {
@@ -64,12 +64,12 @@ impl Origins {
     }
 
     /// Refuses what a foreign page sends, and what was meant for somebody else.
-    pub fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Refusal>> {
         let mut named = headers.get_all(HOST).iter();
         let (host, another) = (named.next(), named.next());
         if another.is_some() {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "two `Host` fields came")
-                .expect("one"));
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "two `Host` fields came");
+            return Err(refusal.expect("one").into());
         }
         // HTTP/2 says it in `:authority`.
         let host = uri.authority().map(|it| it.as_str()).or_else(|| host?.to_str().ok());
@@ -77,14 +77,14 @@ impl Origins {
         if !self.is_our_host(host) {
             let what = format!("`{}` is not a name of this gateway", shortened(host));
             let how = "one of its addresses or names; add others to `gateway.allowedHosts`";
-            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, what).expect(how));
+            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, what).expect(how).into());
         }
         match headers.get(ORIGIN) {
             Some(origin) if !self.is_allowed(origin, host) => {
                 let origin = shortened(origin.to_str().unwrap_or("?"));
                 let what = format!("pages of `{origin}` may not use this gateway");
                 let how = "an origin of `gateway.allowedOrigins`, or no browser";
-                Err(Refusal::new(StatusCode::FORBIDDEN, what).expect(how))
+                Err(Refusal::new(StatusCode::FORBIDDEN, what).expect(how).into())
             }
             _ => Ok(()),
         }
@@ -111,7 +111,11 @@ impl Origins {
     }
 
     /// Answers the question a browser asks before it lets a page ask (Fetch: CORS preflight).
-    pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Outgoing>> {
+    pub(crate) fn preflight(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Response<Outgoing>> {
         let asks = method == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
             && headers.contains_key(ORIGIN);
@@ -130,7 +134,7 @@ impl Origins {
     }
 
     /// Lets the page that asked read the answer.
-    pub fn permit(&self, origin: &HeaderValue, response: &mut Response<Outgoing>) {
+    pub(crate) fn permit(&self, origin: &HeaderValue, response: &mut Response<Outgoing>) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.append(header::VARY, HeaderValue::from_static("Origin"));

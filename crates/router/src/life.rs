@@ -100,7 +100,7 @@ impl Life {
     /// Notes a start that failed, or a death that nobody asked for.
     pub(crate) fn failed(&mut self, error: &TransportError) {
         let now = Instant::now();
-        self.last_error = Some(error.to_string().into());
+        self.last_error = Some(error.said_of_it().to_string().into());
         self.restarts += u64::from(self.state == State::Ready);
         while self.failures.front().is_some_and(|it| self.policy.crash_loop_window < now - *it) {
             self.failures.pop_front();

@@ -71,30 +71,13 @@ impl<'a> Route<'a> {
 /// The known name nearest to a path that leads nowhere: one it mentions, or one it nearly spells.
 pub fn nearest<'n>(path: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let edits = |segment: &str, name: &str| {
+        strsim::osa_distance(&segment.to_lowercase(), &name.to_lowercase())
+    };
     let distance = |name: &str| segments.iter().map(|it| edits(it, name)).min();
     let near = names.filter_map(|name| Some((distance(name)?, name)));
-    let near = near.filter(|(distance, name)| *distance <= name.chars().count() / 3);
+    let near = near.filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3));
     near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, ASCII case aside.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(&to) {
-            let substituted = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
-            diagonal = *cell;
-            left = substituted.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -132,6 +115,7 @@ mod tests {
         let names = || ["postgres", "fetch", "time"].into_iter();
         assert_eq!(nearest("/postgers/sse", names()), Some("postgres"));
         assert_eq!(nearest("/servers/fetch", names()), Some("fetch"));
+        assert_eq!(nearest("/tiem/sse", names()), Some("time"));
         assert_eq!(nearest("/Time/foo", names()), Some("time"));
         assert_eq!(nearest("/nothing/sse", names()), None);
     }

@@ -1,11 +1,16 @@
 //! The ways to the servers behind.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, Mutex, PoisonError}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use gateway_config::{Config, Remote, ServerConfig, Stdio, Upstream};
 use mcp_jsonrpc::transport::{InboxMax, Transport, switchboard::SwitchboardMax};
-use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
 use tracing::warn;
+use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
 use transport_stdio::{
     Limits, StderrMax, Timeouts,
     client::{Children, Spawn},
@@ -59,7 +64,10 @@ impl Behind {
     }
 
     /// The way to one server, and the list of the children it will have.
-    pub fn connect(&self, server: &ServerConfig) -> Result<(Arc<dyn Transport>, Children), BehindError> {
+    pub fn connect(
+        &self,
+        server: &ServerConfig,
+    ) -> Result<(Arc<dyn Transport>, Children), BehindError> {
         let transport: Arc<dyn Transport> = match &server.upstream {
             Upstream::Stdio(stdio) => {
                 let spawn = self.spawn(server, stdio);
@@ -89,7 +97,8 @@ impl Behind {
     fn spawn(&self, server: &ServerConfig, stdio: &Stdio) -> Spawn {
         let env = stdio.env.iter().map(|(name, value)| (name.into(), value.expose().into()));
         // What is shorter is hardly a secret, and masking it would make last words unreadable.
-        let masked = stdio.env.values().map(|it| it.expose()).filter(|it| SECRET_LEN_MIN <= it.len());
+        let masked =
+            stdio.env.values().map(|it| it.expose()).filter(|it| SECRET_LEN_MIN <= it.len());
         let half = server.stop_timeout / 2;
         Spawn {
             args: stdio.args.iter().map(|arg| arg.expose().into()).collect(),

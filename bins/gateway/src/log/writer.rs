@@ -102,7 +102,10 @@ impl<'a> MakeWriter<'a> for Writer {
 // === impl Shared ===
 
 impl Shared {
-    #[expect(clippy::disallowed_methods, reason = "the one place that waits on a thread of its own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that waits on a thread of its own"
+    )]
     fn write_once(&self, out: &mut impl Write) {
         {
             let waiting = self.waiting();
@@ -123,7 +126,10 @@ impl Shared {
         }
         let mut waiting = self.waiting();
         waiting.writing = false;
-        if waiting.lines.is_empty() && waiting.lines.capacity() < lines.capacity() && lines.capacity() <= 64 << 10 {
+        if waiting.lines.is_empty()
+            && waiting.lines.capacity() < lines.capacity()
+            && lines.capacity() <= 64 << 10
+        {
             waiting.lines = lines;
             waiting.lines.clear();
         }

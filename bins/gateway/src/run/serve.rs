@@ -49,9 +49,10 @@ fn configuration(serve: &Serve) -> Result<Config, String> {
         (None, None) => Config::demo(),
     };
     if !serve.listen.is_empty() {
-        let listen = serve.listen.iter().map(|it| {
-            Listen::parse(it).map_err(|error| format!("--listen {it}: {error}"))
-        });
+        let listen = serve
+            .listen
+            .iter()
+            .map(|it| Listen::parse(it).map_err(|error| format!("--listen {it}: {error}")));
         config.listen = listen.collect::<Result<_, _>>()?;
     }
     config.insecure |= serve.insecure;

@@ -77,10 +77,10 @@ async fn ask(status: &Status) -> Result<String, String> {
 }
 
 fn table(overview: &Overview) -> String {
-    let mut lines = vec![[
-        "SERVER", "STATE", "FOR", "TRANSPORT", "SESSIONS", "LINKS", "CALLS", "RESTARTS",
-    ]
-    .map(str::to_owned)];
+    let mut lines = vec![
+        ["SERVER", "STATE", "FOR", "TRANSPORT", "SESSIONS", "LINKS", "CALLS", "RESTARTS"]
+            .map(str::to_owned),
+    ];
     lines.extend(overview.servers.iter().map(|it| {
         [
             it.name.clone(),

@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use gateway_config::{Config, Log, ServerConfig};
 use mcp_jsonrpc::transport::{Caller, Transport};
 use transport_sse::http::{HttpClient, HttpTarget};
+use transport_stdio::server::{ServeMax, serve};
 
 use crate::{
     assemble::{self, Behind},
@@ -41,8 +42,7 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
         }
     };
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
-    let options = transport_stdio::server::ServerOptions::default();
-    let served = transport_stdio::server::serve(transport, (input, output), Caller::anonymous(), options);
+    let served = serve(transport, (input, output), Caller::anonymous(), ServeMax::default());
     let served = served.await.map_err(|error| (error.to_string(), 1));
     if let Some(server) = server {
         server.shut_down(std::time::Duration::ZERO).await;
@@ -70,7 +70,10 @@ fn configured(stdio: &Stdio) -> Result<router::server::Server, String> {
 fn remote(stdio: &Stdio) -> Result<Arc<dyn Transport>, String> {
     let headers = stdio.headers.iter().map(|header| {
         let (name, value) = header.split_once(':').ok_or_else(|| {
-            format!("--header wants 'Name: value'; `{}` has no colon", header.split(' ').next().unwrap_or_default())
+            format!(
+                "--header wants 'Name: value'; `{}` has no colon",
+                header.split(' ').next().unwrap_or_default()
+            )
         })?;
         Ok((name.trim(), value.trim()))
     });

@@ -96,7 +96,12 @@ impl TransportError {
 
     /// What happened, to which server, and what to do: one sentence or two for the caller.
     pub fn said(&self) -> impl fmt::Display + '_ {
-        Said(&self.0)
+        Said { inner: &self.0, names_server: true }
+    }
+
+    /// The same where it is clear which server is meant.
+    pub fn said_of_it(&self) -> impl fmt::Display + '_ {
+        Said { inner: &self.0, names_server: false }
     }
 
     /// Whether the exchange has certainly not reached the peer, so that it may be sent again.
@@ -105,12 +110,15 @@ impl TransportError {
     }
 }
 
-struct Said<'a>(&'a Inner);
+struct Said<'a> {
+    inner: &'a Inner,
+    names_server: bool,
+}
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = self.0;
-        if let Some(server) = &inner.server {
+        let inner = self.inner;
+        if let (Some(server), true) = (&inner.server, self.names_server) {
             write!(f, "server `{server}`: ")?;
         }
         f.write_str(&inner.what)?;
@@ -128,7 +136,7 @@ impl fmt::Display for Said<'_> {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Said(&self.0).fmt(f)?;
+        self.said().fmt(f)?;
         let mut source = self.source();
         while let Some(error) = source {
             write!(f, ": {error}")?;
