@@ -72,11 +72,13 @@ pub struct StderrMax {
     pub lines_max: usize,
     /// How many bytes, all lines together.
     pub bytes_max: usize,
+    /// How many lines a second are logged; of the others their number.
+    pub logged_per_s_max: u64,
 }
 
 impl Default for StderrMax {
-    /// 200 lines of up to 4 KiB, 64 KiB in all.
+    /// 200 lines of up to 4 KiB, 64 KiB in all; 200 lines a second are logged.
     fn default() -> Self {
-        Self { line_len_max: 4 << 10, lines_max: 200, bytes_max: 64 << 10 }
+        Self { line_len_max: 4 << 10, lines_max: 200, bytes_max: 64 << 10, logged_per_s_max: 200 }
     }
 }

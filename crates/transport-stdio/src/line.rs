@@ -18,7 +18,7 @@ const END_LEN: usize = 4 << 10;
 /// A line that lies in the buffer as a whole is lent from it.  One that does not grows there, by
 /// doubling, and the search goes on where it stopped.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub struct Lines<R> {
     read: R,
     buf: BytesMut,
     /// How far the buffer holds no line break.
@@ -30,7 +30,7 @@ pub(crate) struct Lines<R> {
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) enum Line {
+pub enum Line {
     /// A line, without its break and what blank space is around it; never empty.
     Whole(Bytes),
     /// A line that was longer than allowed.
@@ -39,27 +39,31 @@ pub(crate) enum Line {
 
 /// What is left of a line that was longer than allowed.
 #[derive(Debug, Default)]
-pub(crate) struct TooLong {
+pub struct TooLong {
     /// How long it was, in bytes.
-    pub(crate) len: u64,
+    pub len: u64,
     /// How it began.
-    pub(crate) head: Vec<u8>,
+    pub head: Vec<u8>,
     /// How it ended.
-    pub(crate) tail: Vec<u8>,
+    pub tail: Vec<u8>,
 }
 
 // === impl Lines ===
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// The lines of this stream, up to `len_max` bytes each.
-    pub(crate) fn new(read: R, len_max: usize) -> Self {
+    pub fn new(read: R, len_max: usize) -> Self {
         let buf = BytesMut::new();
         Self { read, buf, searched: 0, len_max, skipping: None, ended: false }
     }
 
     /// The next line that is not blank; none at the end of the stream, where a last line needs no
     /// break.  Nothing is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
+    ///
+    /// # Errors
+    ///
+    /// What the stream says when it cannot be read.
+    pub async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             while let Some(line) = self.cut() {
                 match line {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::{
     Limits,
     line::Lines,
-    noise::Noise,
+    noise::{Masked, Noise},
     outbox::Outbox,
     wire::{Reason, Wire},
 };
@@ -48,7 +48,7 @@ impl Pipe {
     {
         let name: Arc<str> = name.into();
         let outbox = Outbox::new(write, &limits);
-        let (wire, cancellations) = Wire::new(Some(Arc::clone(&name)), outbox, limits);
+        let (wire, cancellations) = Wire::new(Arc::clone(&name), outbox, limits);
         let (wire, tasks, stop) = (Arc::new(wire), TaskTracker::new(), CancellationToken::new());
 
         let writing = Arc::clone(&wire);
@@ -62,7 +62,7 @@ impl Pipe {
         let uri = Arc::from(format!("pipe:{name}"));
         tasks.spawn(async move {
             let mut lines = Lines::new(read, limits.message.message_len_max);
-            let mut noise = Noise::new(Arc::clone(&name));
+            let mut noise = Noise::new(Arc::clone(&name), Masked::default());
             let what = tokio::select! {
                 ended = reading.hear(&mut lines, &mut noise) => match ended {
                     Ok(()) => "it closed the connection",

@@ -16,7 +16,6 @@ use mcp_jsonrpc::{
     },
 };
 use tokio::{io::AsyncRead, sync::mpsc};
-use tracing::warn;
 
 use crate::{
     Limits,
@@ -35,8 +34,8 @@ pub(crate) type Reason = dyn Fn(bool) -> TransportError + Send + Sync;
 /// One peer, and all who talk to it.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    /// The server's name; none for a peer that is not configured.
-    name: Option<Arc<str>>,
+    /// The server's name.
+    name: Arc<str>,
     board: Switchboard,
     pub(crate) outbox: Outbox,
     limits: Limits,
@@ -54,7 +53,7 @@ impl std::fmt::Debug for Ended {
 impl Wire {
     /// Nobody has said anything yet; cancellations come down the receiver, for the outbox.
     pub(crate) fn new(
-        name: Option<Arc<str>>,
+        name: Arc<str>,
         outbox: Outbox,
         limits: Limits,
     ) -> (Self, mpsc::Receiver<Message>) {
@@ -155,7 +154,7 @@ impl Wire {
                 Line::TooLong(it) => {
                     let max = self.limits.message.message_len_max;
                     let what = format!("a message of {} bytes; at most {max} are taken", it.len);
-                    self.give_up(&what, &Salvaged::from_ends(&it.head, &it.tail));
+                    self.give_up(&what, &Salvaged::from_ends(&it.head, &it.tail), noise);
                 }
             }
         }
@@ -165,18 +164,17 @@ impl Wire {
     /// A line that is no message: noise, or something that somebody may be waiting for.
     fn refuse(&self, error: &ParseError, line: &[u8], noise: &mut Noise) {
         if line.starts_with(b"{\"") && memchr::memmem::find(line, b"\"jsonrpc\"").is_some() {
-            self.give_up(&error.to_string(), &Salvaged::from_line(line));
+            self.give_up(&error.to_string(), &Salvaged::from_line(line), noise);
         } else {
             noise.heard(line);
         }
     }
 
     /// Tells whoever waits for it that a message of the peer's was unreadable.
-    fn give_up(&self, what: &str, salvaged: &Salvaged) {
-        let name = self.name.as_deref().unwrap_or("peer");
-        warn!(server = name, id = ?salvaged.id, "unreadable message: {what}");
+    fn give_up(&self, what: &str, salvaged: &Salvaged, noise: &mut Noise) {
+        noise.broken(what, salvaged.id.as_ref());
         let Some(id) = salvaged.id.as_ref().filter(|_| !salvaged.asks) else { return };
-        let said = format!("server `{name}`: its answer cannot be read: {what}");
+        let said = format!("server `{}`: its answer cannot be read: {what}", self.name);
         if let Ok(answer) = Message::error(Some(id), &RpcError::new(RpcError::INTERNAL, said)) {
             self.board.dispatch(answer);
         }
@@ -200,10 +198,7 @@ impl Wire {
     }
 
     fn named(&self, error: TransportError) -> TransportError {
-        match &self.name {
-            Some(name) => error.of(name),
-            None => error,
-        }
+        error.of(&self.name)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     Exit, Timeouts,
     child::{self, Started},
     line::Lines,
-    noise::Noise,
+    noise::{Masked, Noise},
     outbox::Outbox,
     wire::{Reason, Wire},
 };
@@ -51,14 +51,15 @@ pub(super) fn begin(spawn: &Spawn, started: Started) -> Process {
     let Started { process, stdin, stdout, stderr } = started;
     let (name, pid) = (Arc::clone(&spawn.name), process.id());
     let outbox = Outbox::new(stdin, &spawn.limits);
-    let (wire, cancellations) = Wire::new(Some(Arc::clone(&name)), outbox, spawn.limits);
+    let (wire, cancellations) = Wire::new(Arc::clone(&name), outbox, spawn.limits);
     let wire = Arc::new(wire);
+    let masked = Masked::new(&spawn.masked);
     let info = ChildInfo(Arc::new(About {
         server: Arc::clone(&name),
         pid,
         supervised: spawn.supervisor.is_some(),
         since: Instant::now(),
-        words: Words::new(spawn.stderr, &spawn.masked),
+        words: Words::new(spawn.stderr, masked.clone()),
         exit: OnceLock::new(),
         gone: AtomicBool::new(false),
     }));
@@ -87,7 +88,7 @@ pub(super) fn begin(spawn: &Spawn, started: Started) -> Process {
     let life = Life {
         process,
         stdout: Lines::new(stdout, spawn.limits.message.message_len_max),
-        noise: Noise::new(name),
+        noise: Noise::new(name, masked),
         wire: Arc::clone(&wire),
         info: info.clone(),
         stop: stop.clone(),

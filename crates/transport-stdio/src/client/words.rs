@@ -4,33 +4,30 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::io::AsyncRead;
+use tokio::{io::AsyncRead, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     StderrMax,
     line::{Line, Lines},
-    noise::shown,
+    noise::Masked,
 };
 
 /// How many lines go into an error.
 const LAST_LINES_MAX: usize = 10;
 /// How many bytes of them.
 const LAST_BYTES_MAX: usize = 1 << 10;
-/// What stands where a secret stood.
-const MASK: &str = "***";
-/// A shorter text is not masked: it would be found everywhere, and is no secret.
-const MASKED_LEN_MIN: usize = 4;
 
 /// The last lines of one child's stderr.
 #[derive(Debug)]
 pub(crate) struct Words {
     ring: Mutex<Ring>,
     max: StderrMax,
-    masked: Vec<Box<str>>,
+    masked: Masked,
     /// When there will be no more.
     ended: CancellationToken,
 }
@@ -46,11 +43,7 @@ struct Ring {
 
 impl Words {
     /// None yet.  The texts in `masked` are shown to nobody.
-    pub(crate) fn new(max: StderrMax, masked: &[Box<str>]) -> Self {
-        let mut masked: Vec<_> =
-            masked.iter().filter(|it| MASKED_LEN_MIN <= it.len()).cloned().collect();
-        // Of two that begin alike the longer one goes first, or its end would stay.
-        masked.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    pub(crate) fn new(max: StderrMax, masked: Masked) -> Self {
         Self { ring: Mutex::default(), max, masked, ended: CancellationToken::new() }
     }
 
@@ -103,6 +96,7 @@ impl Words {
 
     async fn read(&self, stderr: impl AsyncRead + Unpin, server: &str, pid: u32) -> io::Result<()> {
         let mut lines = Lines::new(stderr, self.max.line_len_max);
+        let mut rate = Rate::new(self.max.logged_per_s_max);
         while let Some(line) = lines.next().await? {
             let line = match line {
                 Line::Whole(line) => self.shown(&line),
@@ -111,7 +105,13 @@ impl Words {
                     format!("{} … ({} bytes)", self.shown(head), it.len)
                 }
             };
-            info!(target: "stderr", server, pid, "{line}");
+            let (logged, left_out) = rate.take();
+            if 0 < left_out {
+                info!(target: "stderr", server, pid, "… and {left_out} lines more");
+            }
+            if logged {
+                info!(target: "stderr", server, pid, "{line}");
+            }
             self.keep(line.into());
         }
         Ok(())
@@ -120,13 +120,7 @@ impl Words {
     fn shown(&self, line: &[u8]) -> String {
         // A progress bar goes back to the beginning of its line: only its last state matters.
         let line = line.trim_ascii_end().rsplit(|&byte| byte == b'\r').next().unwrap_or(line);
-        let mut line = shown(line);
-        for masked in &self.masked {
-            if line.contains(&**masked) {
-                line = line.replace(&**masked, MASK);
-            }
-        }
-        line
+        self.masked.shown(line)
     }
 
     fn keep(&self, line: Arc<str>) {
@@ -142,6 +136,31 @@ impl Words {
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of a flood is logged: so many lines a second.
+#[derive(Debug)]
+struct Rate {
+    max: u64,
+    since: Instant,
+    count: u64,
+}
+
+impl Rate {
+    fn new(max: u64) -> Self {
+        Self { max, since: Instant::now(), count: 0 }
+    }
+
+    /// Whether one more line is logged, and how many were left out of the second before.
+    fn take(&mut self) -> (bool, u64) {
+        let mut left_out = 0;
+        if Duration::from_secs(1) <= self.since.elapsed() {
+            left_out = self.count.saturating_sub(self.max);
+            (self.since, self.count) = (Instant::now(), 0);
+        }
+        self.count += 1;
+        (self.count <= self.max, left_out)
     }
 }
 
@@ -163,7 +182,7 @@ mod tests {
 
     async fn heard(text: &str, max: StderrMax, masked: &[&str]) -> Words {
         let masked: Vec<Box<str>> = masked.iter().map(|&it| it.into()).collect();
-        let words = Words::new(max, &masked);
+        let words = Words::new(max, Masked::new(&masked));
         words.hear(text.as_bytes(), "test", 1).await;
         words.ended().await;
         words
@@ -197,5 +216,14 @@ mod tests {
         let words = heard(text, StderrMax::default(), &["token-1", "token-12345", "abc"]).await;
         assert_eq!(words.lines(1).join(""), "*** *** abc \\u{7}");
         assert!(heard("", StderrMax::default(), &[]).await.last().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_flood_so_much_is_logged() {
+        let mut rate = Rate::new(2);
+        assert_eq!([(); 4].map(|()| rate.take().0), [true, true, false, false]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(rate.take(), (true, 2));
+        assert_eq!(rate.take(), (true, 0));
     }
 }
