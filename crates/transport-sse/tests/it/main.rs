@@ -11,5 +11,6 @@
 mod client;
 mod fake;
 mod raw;
+mod seeds;
 mod server;
 mod tls;

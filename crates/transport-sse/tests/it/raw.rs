@@ -29,10 +29,10 @@ impl RawRequest {
         message["id"].to_string()
     }
 
-    /// The method of the message in the body.
-    pub(crate) fn rpc_method(&self) -> String {
-        let message: serde_json::Value = serde_json::from_str(&self.body).unwrap();
-        message["method"].as_str().unwrap_or_default().to_owned()
+    /// The method of the message in the body, if it has a body, and that a method.
+    pub(crate) fn rpc_method_or_none(&self) -> Option<String> {
+        let message: serde_json::Value = serde_json::from_str(&self.body).ok()?;
+        Some(message["method"].as_str()?.to_owned())
     }
 }
 

@@ -1,0 +1,557 @@
+//! The client half.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use mcp_jsonrpc::{
+    Id, Limits, Message, ProtocolVersion,
+    transport::{
+        Caller, ErrorKind, Event, Exchange, Opening, Reply, Session, SessionId, Transport,
+        TransportError,
+    },
+};
+use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::mpsc};
+use transport_sse::{
+    client as sse,
+    http::{HttpClient, HttpTarget},
+};
+use transport_streamable::client::{Auto, ClientOptions, Connect};
+
+use crate::raw::{self, RawRequest};
+
+const JSON: &str = "content-type: application/json\n";
+
+fn target(url: &str) -> HttpTarget {
+    HttpTarget::new("pg", url, [("Authorization", "Bearer t")]).unwrap()
+}
+
+fn quick() -> ClientOptions {
+    let resume_wait = Duration::from_millis(1);
+    ClientOptions { resume_wait, ..ClientOptions::default() }
+}
+
+async fn open(connect: &impl Transport) -> Arc<dyn Session> {
+    let at = Arc::from("/");
+    let opening = Opening { caller: Caller::anonymous(), version: None, at };
+    connect.open(opening).await.unwrap()
+}
+
+/// A session with a server that answers by `answer`.
+async fn session<F>(
+    options: ClientOptions,
+    answer: impl Fn(RawRequest, TcpStream) -> F + Send + Sync + 'static,
+) -> Arc<dyn Session>
+where
+    F: Future<Output = Option<TcpStream>> + Send + 'static,
+{
+    let address = raw::serve(answer).await;
+    let target = target(&format!("http://{address}/mcp?k=1"));
+    open(&Connect::new(target, HttpClient::default(), options)).await
+}
+
+fn request(id: i64, method: &str) -> Exchange {
+    let message = Message::request(&id.into(), method, &json!({ "name": "x" })).unwrap();
+    Exchange::new(message, Caller::anonymous())
+}
+
+fn call(id: i64) -> Exchange {
+    request(id, "tools/call")
+}
+
+fn initialized() -> Exchange {
+    let message = Message::notification("notifications/initialized", &json!({})).unwrap();
+    Exchange::new(message, Caller::anonymous())
+}
+
+fn single(reply: Result<Reply, TransportError>) -> Message {
+    match reply {
+        Ok(Reply::Single(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn empty_result(request: &RawRequest) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, request.id())
+}
+
+/// Does what a server has to do: a session, a revision, answers in JSON.
+async fn proper(request: RawRequest, stream: TcpStream) -> Option<TcpStream> {
+    match (request.method.as_str(), request.rpc_method_or_none().as_deref()) {
+        ("DELETE", _) => raw::reply(stream, "200 OK", "", "").await,
+        (_, Some("initialize")) => {
+            let result = r#"{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{}}"#;
+            let body = empty_result(&request).replace("{}", result);
+            let fields = format!("{JSON}mcp-session-id: s-1\n");
+            raw::reply(stream, "200 OK", &fields, &body).await
+        }
+        (_, Some("notifications/initialized" | "notifications/cancelled")) => {
+            raw::reply(stream, "202 Accepted", "", "").await
+        }
+        _ => {
+            let body = empty_result(&request);
+            raw::reply(stream, "200 OK", JSON, &body).await
+        }
+    }
+}
+
+#[tokio::test]
+async fn fields_of_a_session() {
+    let (heard, mut hear) = mpsc::channel(9);
+    let session = session(ClientOptions::default(), move |request, stream| {
+        let fields = [
+            "accept",
+            "content-type",
+            "mcp-session-id",
+            "mcp-protocol-version",
+            "authorization",
+            "origin",
+            "mcp-method",
+            "traceparent",
+        ];
+        let shown = fields.map(|name| request.header(name).to_owned()).join("|");
+        heard.try_send(format!("{} {} {shown}", request.method, request.path)).unwrap();
+        proper(request, stream)
+    })
+    .await;
+    assert_eq!(session.endpoint().session, None);
+    single(session.send(request(0, "initialize")).await);
+    assert_eq!(session.endpoint().session, SessionId::new("s-1"));
+    session.send(initialized()).await.unwrap();
+    let mut named = call(1);
+    named.version = Some(ProtocolVersion::V2025_03_26);
+    named.carried.push(("traceparent".into(), "00-1".into()));
+    assert_eq!(single(session.send(named).await).id(), Some(&1.into()));
+    session.close().await;
+
+    let both = "application/json, text/event-stream|application/json";
+    for expect in [
+        format!("POST /mcp?k=1 {both}|||Bearer t|||"),
+        format!("POST /mcp?k=1 {both}|s-1|2025-06-18|Bearer t|||"),
+        format!("POST /mcp?k=1 {both}|s-1|2025-03-26|Bearer t|||00-1"),
+        "DELETE /mcp?k=1 */*||s-1|2025-06-18|Bearer t|||".to_owned(),
+    ] {
+        assert_eq!(hear.recv().await.unwrap(), expect);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_let_go_of_is_ended() {
+    let (heard, mut hear) = mpsc::channel(9);
+    let session = session(ClientOptions::default(), move |request, stream| {
+        heard.try_send(request.method.clone()).unwrap();
+        proper(request, stream)
+    })
+    .await;
+    single(session.send(request(0, "initialize")).await);
+    drop(session);
+    assert_eq!(hear.recv().await.unwrap(), "POST");
+    assert_eq!(hear.recv().await.unwrap(), "DELETE");
+}
+
+#[tokio::test]
+async fn answers_of_every_kind() {
+    // What the server writes; what comes of it.
+    for (fields, body, expect) in [
+        (JSON, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "single"),
+        ("", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "single"),
+        (JSON, r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"m"}}"#, "single"),
+        (
+            JSON,
+            r#"[{"jsonrpc":"2.0","method":"n"},{"jsonrpc":"2.0","id":1,"result":{}}]"#,
+            "n,single",
+        ),
+        (JSON, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#, "it answered another request"),
+        (JSON, "{", "no JSON-RPC message"),
+        (JSON, "", "without answering it"),
+        ("content-type: text/html\n", "<html>", "answered with text/html instead"),
+        (
+            "content-type: text/event-stream\n",
+            "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n",
+            "single",
+        ),
+        (
+            "content-type: text/event-stream\n",
+            "data: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\ndata: {\"jsonrpc\":\"2.0\",\"id\":9,\"result\":{}}\n\n\
+             data: {\"jsonrpc\":\"2.0\",\"id\":\"server-error\",\"error\":{\"code\":-1,\"message\":\"m\"}}\n\n",
+            "n,single",
+        ),
+        ("content-type: text/event-stream\n", "data: nonsense\n\n", "what is no message"),
+        (
+            "content-type: text/event-stream\n",
+            ": \n\ndata: {\"json",
+            "ended before the answer came",
+        ),
+    ] {
+        let session =
+            session(quick(), move |_, stream| raw::reply(stream, "200 OK", fields, body)).await;
+        let found = match session.send(call(1)).await {
+            Ok(Reply::Stream(events)) => {
+                let events = events.map(|event| match event.unwrap() {
+                    Event::Message { message, .. } if message.is_answer() => {
+                        assert_eq!(message.id(), Some(&Id::from(1)));
+                        "single".to_owned()
+                    }
+                    Event::Message { message, .. } => message.method().unwrap().to_owned(),
+                    Event::Pause { .. } => "pause".to_owned(),
+                });
+                events.collect::<Vec<_>>().await.join(",")
+            }
+            Ok(Reply::Single(message)) => {
+                assert_eq!(message.id(), Some(&Id::from(1)));
+                "single".to_owned()
+            }
+            Ok(Reply::Accepted) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert!(found.contains(expect), "{body}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn refusals() {
+    let rpc = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such tool"}}"#;
+    let no_id = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"odd"},"id":null}"#;
+    for (status, body, kind, words) in [
+        ("404 Not Found", "", Some(ErrorKind::NoSession), "open another"),
+        ("404 Not Found", rpc, Some(ErrorKind::NoSession), "open another"),
+        (
+            "400 Bad Request",
+            "Bad Request: no valid SESSION id",
+            Some(ErrorKind::NoSession),
+            "open another",
+        ),
+        ("400 Bad Request", rpc, None, "no such tool"),
+        ("500 Oops", no_id, None, "odd"),
+        ("500 Oops", "<html>", Some(ErrorKind::Status(500)), "its own log"),
+        (
+            "401 Unauthorized",
+            rpc,
+            Some(ErrorKind::Unauthorized(Some("Bearer".into()))),
+            "credentials",
+        ),
+        ("403 Forbidden", "", Some(ErrorKind::Status(403)), "forbids"),
+        ("308 Moved", "", Some(ErrorKind::Status(308)), "redirects are not followed"),
+        ("503 Busy", no_id, Some(ErrorKind::Unavailable { retry_after: None }), "it says: odd"),
+    ] {
+        let session = session(quick(), move |request, stream| async move {
+            match request.rpc_method_or_none().as_deref() {
+                Some("initialize") => proper(request, stream).await,
+                _ => raw::reply(stream, status, "www-authenticate: Bearer\n", body).await,
+            }
+        })
+        .await;
+        single(session.send(request(0, "initialize")).await);
+        match session.send(call(1)).await {
+            Ok(Reply::Single(message)) => {
+                assert_eq!((message.id(), &kind), (Some(&Id::from(1)), &None), "{status} {body}");
+                assert!(message.body().unwrap().contains(words));
+            }
+            Err(error) => {
+                assert_eq!(Some(error.kind()), kind.as_ref(), "{status} {body}");
+                assert!(error.said().to_string().contains(words), "{}", error.said());
+            }
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_400_is_taken_for_the_end_of_the_session_once() {
+    let session = session(quick(), async |request, stream| {
+        if request.rpc_method_or_none().as_deref() == Some("initialize") {
+            return proper(request, stream).await;
+        }
+        raw::reply(stream, "400 Bad Request", "", "session missing").await
+    })
+    .await;
+    single(session.send(request(0, "initialize")).await);
+    assert_eq!(*session.send(call(1)).await.unwrap_err().kind(), ErrorKind::NoSession);
+    assert_eq!(*session.send(call(2)).await.unwrap_err().kind(), ErrorKind::Status(400));
+}
+
+#[tokio::test]
+async fn an_abandoned_request_is_cancelled() {
+    let (heard, mut hear) = mpsc::channel(9);
+    let session = session(quick(), move |request, mut stream| {
+        heard.try_send((request.rpc_method_or_none(), request.body.clone())).unwrap();
+        async move {
+            match request.rpc_method_or_none().as_deref() {
+                Some("tools/call") => {
+                    if request.id() == "2" {
+                        raw::events(&mut stream, "").await;
+                        raw::event(&mut stream, r#"{"jsonrpc":"2.0","method":"n"}"#).await;
+                    }
+                    futures::future::pending().await
+                }
+                _ => proper(request, stream).await,
+            }
+        }
+    })
+    .await;
+    for id in [1, 2] {
+        let mut sending = session.send(call(id));
+        let reply = tokio::select! {
+            reply = &mut sending => Some(reply.unwrap()),
+            heard = hear.recv(), if id == 1 => {
+                assert_eq!(heard.unwrap().0.unwrap(), "tools/call");
+                None
+            }
+        };
+        assert_eq!(matches!(reply, Some(Reply::Stream(_))), id == 2);
+        drop((sending, reply));
+        if id == 2 {
+            hear.recv().await.unwrap();
+        }
+        let (method, body) = hear.recv().await.unwrap();
+        assert_eq!(method.unwrap(), "notifications/cancelled");
+        assert!(body.contains(&format!(r#""requestId":{id}"#)), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_answer_is_resumed() {
+    let gets = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&gets);
+    let session = session(quick(), move |request, mut stream| {
+        let gets = Arc::clone(&log);
+        async move {
+            if request.method == "POST" {
+                raw::events(&mut stream, "").await;
+                let primer = b"id: s/0\nretry: 2\ndata:\n\ndata: {\"jsonrpc\":\"2.0\",\"met";
+                stream.write_all(primer).await.unwrap();
+                return None;
+            }
+            let turn = {
+                let mut gets = gets.lock().unwrap();
+                gets.push(request.header("last-event-id").to_owned());
+                gets.len()
+            };
+            match turn {
+                1 => return raw::reply(stream, "502 Bad Gateway", "", "").await,
+                2 => {
+                    raw::events(&mut stream, "").await;
+                    let event = "id: s/1\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\n";
+                    stream.write_all(event.as_bytes()).await.unwrap();
+                }
+                _ => {
+                    raw::events(&mut stream, "").await;
+                    raw::event(&mut stream, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#).await;
+                }
+            }
+            None
+        }
+    })
+    .await;
+    let Reply::Stream(events) = session.send(call(1)).await.unwrap() else { panic!("no stream") };
+    let events: Vec<_> = events.map(Result::unwrap).collect().await;
+    assert!(matches!(&events[0], Event::Pause { retry: Some(_), .. }));
+    assert!(matches!(&events[2], Event::Message { message, .. } if message.is_answer()));
+    assert_eq!(*gets.lock().unwrap(), ["s/0", "s/0", "s/1"]);
+}
+
+#[tokio::test]
+async fn resuming_has_an_end() {
+    let gets = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&gets);
+    let session = session(quick(), move |request, mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            if request.method == "GET" {
+                count.fetch_add(1, Ordering::SeqCst);
+                return raw::reply(stream, "502 Bad Gateway", "", "").await;
+            }
+            raw::events(&mut stream, "").await;
+            stream.write_all(b"id: s/0\ndata:\n\n").await.unwrap();
+            None
+        }
+    })
+    .await;
+    let Reply::Stream(events) = session.send(call(1)).await.unwrap() else { panic!("no stream") };
+    let events: Vec<_> = events.collect().await;
+    let error = events.last().unwrap().as_ref().unwrap_err();
+    assert_eq!((error.kind(), gets.load(Ordering::SeqCst)), (&ErrorKind::Closed, 5));
+    assert!(error.to_string().contains("HTTP 502"), "{error}");
+}
+
+#[tokio::test]
+async fn listening_begins_after_the_handshake_and_survives_breaks() {
+    let (heard, mut hear) = mpsc::channel(9);
+    let session = session(quick(), move |request, mut stream| {
+        let rpc_method = request.rpc_method_or_none().unwrap_or_default();
+        heard.try_send(format!("{} {rpc_method}", request.method)).unwrap();
+        async move {
+            if request.method != "GET" {
+                return proper(request, stream).await;
+            }
+            assert_eq!(request.header("mcp-session-id"), "s-1");
+            raw::events(&mut stream, "").await;
+            let event = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+            raw::event(&mut stream, event).await;
+            None
+        }
+    })
+    .await;
+    let mut events = session.listen(None).await.unwrap();
+    single(session.send(request(0, "initialize")).await);
+    session.send(initialized()).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(events.next().await, Some(Ok(Event::Message { .. }))));
+    }
+    session.close().await;
+    while let Some(event) = events.next().await {
+        event.unwrap();
+    }
+    let order = ["POST initialize", "POST notifications/initialized", "GET ", "GET ", "GET "];
+    for expect in order {
+        assert_eq!(hear.recv().await.unwrap(), expect);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_unasked() {
+    let session = session(quick(), async |request, stream| match request.method.as_str() {
+        "GET" => raw::reply(stream, "405 Method Not Allowed", "", "").await,
+        _ => proper(request, stream).await,
+    })
+    .await;
+    let mut early = session.listen(None).await.unwrap();
+    single(session.send(request(0, "initialize")).await);
+    session.send(initialized()).await.unwrap();
+    let Err(error) = session.listen(None).await else { panic!("a stream") };
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert!(early.next().await.is_none());
+}
+
+#[tokio::test]
+async fn bounds_on_answers_and_on_patience() {
+    let limits = Limits { message_len_max: 1000, ..Limits::default() };
+    let options = ClientOptions { limits, ..quick() };
+    for fields in [JSON, "content-type: text/event-stream\n"] {
+        let session = session(options.clone(), move |_, stream| async move {
+            let body = format!("data: {}", "x".repeat(20_000));
+            raw::reply(stream, "200 OK", fields, &body).await
+        })
+        .await;
+        assert_eq!(*session.send(call(1)).await.unwrap_err().kind(), ErrorKind::TooLarge);
+    }
+
+    let short = Duration::from_millis(30);
+    let options = ClientOptions {
+        tell_timeout: short,
+        body_timeout: short,
+        idle_timeout: Some(short),
+        ..quick()
+    };
+    let session = session(options, async |request, mut stream| {
+        let head = match request.rpc_method_or_none().as_deref() {
+            Some("tools/call") => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            Some("tools/list") => "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
+            _ => "",
+        };
+        stream.write_all(head.as_bytes()).await.unwrap();
+        futures::future::pending().await
+    })
+    .await;
+    assert_eq!(*session.send(initialized()).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(*session.send(call(1)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    let error = session.send(request(2, "tools/list")).await.unwrap_err();
+    assert!(error.to_string().contains("silent for too long"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks() {
+    let session = session(quick(), async |_, _| None).await;
+    let error = session.send(call(1)).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Closed);
+    assert!(!error.is_unsent());
+    assert!(error.said().to_string().starts_with("server `pg`: the connection broke"), "{error}");
+}
+
+/// A server that takes POSTs to its one URL with `status`, and may open event streams there.
+async fn auto(
+    status: &'static str,
+    body: &'static str,
+    opens: bool,
+) -> (Auto, mpsc::Receiver<String>) {
+    let (heard, hear) = mpsc::channel(30);
+    let streams = Arc::new(tokio::sync::Mutex::new(None::<TcpStream>));
+    let address = raw::serve(move |request, mut stream| {
+        let streams = Arc::clone(&streams);
+        heard.try_send(format!("{} {}", request.method, request.path)).unwrap();
+        async move {
+            match (request.method.as_str(), request.path.as_str()) {
+                ("GET", "/x") if opens => {
+                    raw::events(&mut stream, "").await;
+                    stream.write_all(b"event: endpoint\ndata: /m?sessionId=1\n\n").await.unwrap();
+                    *streams.lock().await = Some(stream);
+                    None
+                }
+                ("POST", "/m") | ("POST", "/m?sessionId=1") => {
+                    let answer = empty_result(&request);
+                    raw::event(streams.lock().await.as_mut().unwrap(), &answer).await;
+                    raw::reply(stream, "202 Accepted", "", "").await
+                }
+                _ if status == "200 OK" => proper(request, stream).await,
+                _ => raw::reply(stream, status, "", body).await,
+            }
+        }
+    })
+    .await;
+    let target = || target(&format!("http://{address}/x"));
+    let http = HttpClient::default();
+    let sse = sse::Connect::new(target(), http.clone(), sse::ClientOptions::default());
+    (Auto::new(Connect::new(target(), http, quick()), sse), hear)
+}
+
+#[tokio::test]
+async fn a_url_of_unknown_kind() {
+    let rpc = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"old words"}}"#;
+    let modern = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32022,"message":"new words"}}"#;
+    let (post, get, message) = ("POST /x", "GET /x", "POST /m?sessionId=1");
+    for (status, body, opens, first, second) in [
+        ("200 OK", "", true, vec![post], vec![post]),
+        ("405 Method Not Allowed", "", true, vec![post, get, message], vec![get, message]),
+        ("404 Not Found", "<html>", true, vec![post, get, message], vec![get, message]),
+        ("400 Bad Request", rpc, true, vec![post, get, message], vec![get, message]),
+    ] {
+        let (auto, mut hear) = auto(status, body, opens).await;
+        for expect in [first, second] {
+            let session = open(&auto).await;
+            assert!(single(session.send(request(0, "initialize")).await).is_answer());
+            for expect in expect {
+                assert_eq!(hear.recv().await.unwrap(), expect, "{status}");
+            }
+            // What is over Streamable HTTP is told of the end.
+            session.close().await;
+            while let Ok(heard) = hear.try_recv() {
+                assert_eq!(heard, "DELETE /x");
+            }
+        }
+    }
+
+    for (status, body, words) in [
+        ("404 Not Found", "", "neither Streamable HTTP"),
+        ("400 Bad Request", rpc, "old words"),
+        ("400 Bad Request", modern, "new words"),
+        ("500 Oops", "", "it failed (HTTP 500)"),
+    ] {
+        let (auto, mut hear) = auto(status, body, false).await;
+        let session = open(&auto).await;
+        let said = match session.send(request(0, "initialize")).await {
+            Ok(reply) => single(Ok(reply)).body().unwrap().to_owned(),
+            Err(error) => error.said().to_string(),
+        };
+        assert!(said.contains(words), "{said}");
+        assert_eq!(hear.recv().await.unwrap(), post);
+        let falls_back = status.starts_with("404") || body == rpc;
+        assert_eq!(hear.try_recv().is_ok(), falls_back, "{status} {body}");
+        assert!(session.send(call(1)).await.is_err());
+    }
+}
