@@ -88,7 +88,8 @@ impl Start<'_> {
     fn direct(&self, streams: Streams, stderr: Stdio) -> Result<Process, StartError> {
         let mut command = self.command(self.program);
         command.args(self.args).stdin(streams.stdin).stdout(streams.stdout).stderr(stderr);
-        command.kill_on_drop(true);
+        // What a terminal sends to the gateway does not reach it.
+        command.process_group(0).kill_on_drop(true);
         let direct = command.spawn().map_err(StartError::Child)?;
         Ok(Process::new(direct, None, self.timeouts))
     }
@@ -103,6 +104,9 @@ impl Start<'_> {
         streams.send(&here).map_err(StartError::Pipes)?;
         drop(streams);
         let mut command = self.command(supervisor.program.as_os_str());
+        if let Some(own_name) = std::env::args_os().next() {
+            command.arg0(own_name);
+        }
         command.arg(&supervisor.arg).args(Order::args(&self.timeouts, self.program, self.args));
         command.stdin(std::os::fd::OwnedFd::from(there)).stdout(Stdio::null()).stderr(stderr);
         let started = command.spawn();
@@ -130,13 +134,11 @@ impl Start<'_> {
         }
     }
 
-    /// A program in the child's surroundings, in a process group of its own: so that what a
-    /// terminal sends to the gateway does not reach it.
+    /// A program in the child's surroundings.
     #[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
     fn command(&self, program: &OsStr) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.process_group(0);
         if let Some(dir) = self.dir {
             command.current_dir(dir);
         }

@@ -5,7 +5,7 @@
 //! * [`supervise`]: the small process beside each child because of which nothing that it has
 //!   started survives, not even when this process gets SIGKILL.
 //! * [`server`]: offers any transport to the client at the other end of stdin and stdout.
-//! * [`pipe`]: a session over any other pair of byte streams; [`mod@line`] cuts them into lines.
+//! * [`pipe`]: a session over any other pair of byte streams.
 //!
 //! Another service uses it like this.  The program is its own supervisor, if it calls
 //! [`supervise::main`] first of all.
@@ -63,7 +63,7 @@ mod child;
 pub mod client;
 mod exit;
 mod limits;
-pub mod line;
+mod line;
 mod noise;
 mod outbox;
 pub mod pipe;

@@ -18,7 +18,7 @@ const END_LEN: usize = 4 << 10;
 /// A line that lies in the buffer as a whole is lent from it.  One that does not grows there, by
 /// doubling, and the search goes on where it stopped.
 #[derive(Debug)]
-pub struct Lines<R> {
+pub(crate) struct Lines<R> {
     read: R,
     buf: BytesMut,
     /// How far the buffer holds no line break.
@@ -30,7 +30,7 @@ pub struct Lines<R> {
 
 /// What was found.
 #[derive(Debug)]
-pub enum Line {
+pub(crate) enum Line {
     /// A line, without its break and what blank space is around it; never empty.
     Whole(Bytes),
     /// A line that was longer than allowed.
@@ -39,20 +39,20 @@ pub enum Line {
 
 /// What is left of a line that was longer than allowed.
 #[derive(Debug, Default)]
-pub struct TooLong {
+pub(crate) struct TooLong {
     /// How long it was, in bytes.
-    pub len: u64,
+    pub(crate) len: u64,
     /// How it began.
-    pub head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// How it ended.
-    pub tail: Vec<u8>,
+    pub(crate) tail: Vec<u8>,
 }
 
 // === impl Lines ===
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// The lines of this stream, up to `len_max` bytes each.
-    pub fn new(read: R, len_max: usize) -> Self {
+    pub(crate) fn new(read: R, len_max: usize) -> Self {
         let buf = BytesMut::new();
         Self { read, buf, searched: 0, len_max, skipping: None, ended: false }
     }
@@ -63,7 +63,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// # Errors
     ///
     /// What the stream says when it cannot be read.
-    pub async fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             while let Some(line) = self.cut() {
                 match line {

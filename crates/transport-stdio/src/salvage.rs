@@ -119,6 +119,8 @@ fn value_len(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -142,6 +144,26 @@ mod tests {
         check(r#"{"id":null,"result":1}"#, None, false);
         check("", None, false);
         check("[1]", None, false);
+    }
+
+    proptest! {
+        /// What it finds in a good message is its id, and it finds it unless both ends are long.
+        #[test]
+        fn a_found_id_is_the_right_one(
+            id in any::<i64>(),
+            before in "[ -~\n\"\\\\{}\\[\\],:]{0,40}",
+            after in "(\"id\":3|[ -~\n\"\\\\{}]){0,8}",
+        ) {
+            let line = serde_json::json!({ "a": before, "id": id, "z": { "id": 7, "t": after } });
+            check(&line.to_string(), Some(Id::from(id)), false);
+        }
+
+        #[test]
+        fn nothing_panics(line in any::<Vec<u8>>(), cut in "[\"id:{},\\[\\]\\\\ 0-9]{0,60}") {
+            Salvaged::from_line(&line);
+            Salvaged::from_line(format!("{{{cut}").as_bytes());
+            Salvaged::from_line(cut.as_bytes());
+        }
     }
 
     #[test]

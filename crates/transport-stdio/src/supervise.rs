@@ -140,6 +140,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn supervise(order: &Order) -> io::Result<u8> {
     let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // No terminal: what it sends is for the gateway, and a child that would ask there for a
+    // password fails instead of being stopped.
+    rustix::process::setsid()?;
     #[cfg(target_os = "linux")]
     {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
