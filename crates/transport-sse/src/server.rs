@@ -271,13 +271,16 @@ impl Inner {
         };
         let open = self.open().get(&id).filter(|open| !open.outbox.is_over()).cloned();
         let open = match open {
-            Some(open) if open.is_known => {
-                let found = self.transport.find(&id, caller).map(|_| open);
-                found.map_err(|error| match error.kind() {
-                    ErrorKind::NoSession => no_session(),
-                    _ => Refusal::of(&error),
-                })?
-            }
+            Some(open) if open.is_known => match self.transport.find(&id, caller) {
+                Ok(_) => open,
+                Err(error) if *error.kind() == ErrorKind::NoSession => {
+                    if open.caller.subject == caller.subject {
+                        open.outbox.end("session ended");
+                    }
+                    return Err(no_session());
+                }
+                Err(error) => return Err(Refusal::of(&error)),
+            },
             Some(open) if open.caller.subject == caller.subject => open,
             _ => return Err(no_session()),
         };

@@ -75,6 +75,8 @@ impl Fields {
             match name.as_str() {
                 "mcp-session-id" => {
                     let id = value.to_str().ok().and_then(SessionId::new);
+                    // Two of them are none: the next reader might believe the other one.
+                    let id = id.filter(|_| fields.session == Session::Unnamed);
                     fields.session = id.map_or(Session::Malformed, Session::Named);
                 }
                 "mcp-protocol-version" => fields.version = Version::read(value.as_bytes()),

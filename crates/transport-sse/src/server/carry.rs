@@ -71,6 +71,10 @@ async fn talk(open: &Open, exchange: Exchange) {
         Err(error) => Some(error),
     };
     match (error, &id) {
+        // A request that was taken back is not answered (2024-11-05, utilities: cancellation).
+        (Some(error), Some(_)) if *error.kind() == ErrorKind::Cancelled => {
+            info!(session = open.id.short(), "request cancelled");
+        }
         (Some(error), Some(_)) => {
             info!(%error, session = open.id.short(), "request failed");
             let code = match error.kind() {

@@ -302,6 +302,21 @@ async fn a_stream_that_falls_silent() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_accept() {
+    let post_timeout = Duration::from_millis(50);
+    let options = ClientOptions { post_timeout, ..ClientOptions::default() };
+    let (url, _streams) = server("messages?session_id=s1", async |_, stream, _| {
+        futures::future::pending::<()>().await;
+        Some(stream)
+    })
+    .await;
+    let session = open(&connect_with(url, options)).await.unwrap();
+    let initialized = Message::notification("notifications/initialized", &json!({})).unwrap();
+    let error = session.send(Exchange::new(initialized, Caller::anonymous())).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there() {
     let gone = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

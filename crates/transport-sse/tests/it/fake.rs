@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use mcp_jsonrpc::transport::{
     Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Opening, Reply, Session,
     SessionId, Transport, TransportError,
@@ -30,6 +34,7 @@ struct Inner {
     opened: AtomicUsize,
     closed: AtomicUsize,
     closing: Notify,
+    never_closed: bool,
     listened_after: Mutex<Vec<Option<EventId>>>,
 }
 
@@ -48,6 +53,7 @@ impl Fake {
             opened: AtomicUsize::new(0),
             closed: AtomicUsize::new(0),
             closing: Notify::new(),
+            never_closed: false,
             listened_after: Mutex::default(),
         }))
     }
@@ -67,6 +73,11 @@ impl Fake {
     pub(crate) fn refusing(self, error: TransportError) -> Self {
         *self.0.refuses.lock().unwrap() = Some(error);
         self
+    }
+
+    /// Closing it takes for ever.
+    pub(crate) fn never_closed(self) -> Self {
+        self.edit(|inner| inner.never_closed = true)
     }
 
     /// Says this unasked.
@@ -143,6 +154,6 @@ impl Session for Fake {
     fn close(&self) -> BoxFuture<'_, ()> {
         self.0.closed.fetch_add(1, Ordering::SeqCst);
         self.0.closing.notify_waiters();
-        async {}.boxed()
+        if self.0.never_closed { future::pending().boxed() } else { future::ready(()).boxed() }
     }
 }

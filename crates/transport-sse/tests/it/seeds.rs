@@ -1,6 +1,7 @@
 //! What a fuzzer begins with, and what it once found: `fuzz/seeds/sse_decoder`.
 
 #[path = "../../../../fuzz/src/sse_decoder.rs"]
+#[expect(single_use_lifetimes, unreachable_pub, reason = "the fuzzer calls it too")]
 mod sse_decoder;
 
 use std::{fs, path::Path};

@@ -10,7 +10,7 @@ use futures::{StreamExt, future, stream};
 use hyper::{Request, Response, body::Body};
 use mcp_jsonrpc::{
     Id, Message,
-    transport::{Caller, ErrorKind, Event, InboxMax, Reply, TransportError},
+    transport::{Caller, ErrorKind, Event, InboxMax, Reply, Session, TransportError},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -161,12 +161,19 @@ async fn sessions_that_are_not_there() {
 async fn the_transport_says_whose_session_it_is() {
     let fake = echo().known_as("0123456789abcdef0123456789abcdef", Caller::named("alice"));
     let server = server(&fake, ServerOptions::default());
-    let stream = Stream::open_as(&server, Caller::named("alice")).await;
+    let mut stream = Stream::open_as(&server, Caller::named("alice")).await;
     assert!(stream.post_to.ends_with("?sessionId=0123456789abcdef0123456789abcdef"));
     let own = post_as(&server, &stream.post_to, call(1), Caller::named("alice")).await;
     assert_eq!(own.status(), 202);
     let other = post_as(&server, &stream.post_to, call(1), Caller::named("bob")).await;
     assert_eq!(other.status(), 404);
+    assert_eq!(stream.message().await["id"], 1);
+
+    // Over for the transport is over for the stream.
+    fake.close().await;
+    let own = post_as(&server, &stream.post_to, call(2), Caller::named("alice")).await;
+    assert_eq!(own.status(), 404);
+    assert_eq!(stream.next().await.unwrap(), ": session ended\n\n");
 }
 
 #[tokio::test]
@@ -274,6 +281,21 @@ async fn failures_are_answered() {
         let error = json!({ "code": code, "message": words });
         assert_eq!((&answer["id"], &answer["error"]), (&json!(id), &error));
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_not_answered() {
+    let fake = Fake::new(async |exchange| match exchange.message.id() {
+        Some(Id::Number(1)) => Err(TransportError::new(ErrorKind::Cancelled, "taken back")),
+        Some(id) => Ok(Reply::Single(Message::response(id, &json!({})).unwrap())),
+        None => Ok(Reply::Accepted),
+    });
+    let server = server(&fake, ServerOptions::default());
+    let mut stream = Stream::open(&server).await;
+    for id in [1, 2] {
+        assert_eq!(post(&server, &stream.post_to, call(id)).await.status(), 202);
+    }
+    assert_eq!(stream.message().await["id"], 2);
 }
 
 #[tokio::test]
@@ -414,6 +436,15 @@ async fn a_shut_down_tells_every_stream_why() {
     server.shut_down("the gateway stops").await;
     assert_eq!(stream.next().await.unwrap(), ": the gateway stops\n\n");
     assert_eq!((stream.next().await, fake.closed()), (None, 1));
+}
+
+#[tokio::test]
+async fn what_nobody_can_close_holds_nobody_up() {
+    let fake = echo().never_closed();
+    let server = server(&fake, ServerOptions::default());
+    drop(Stream::open(&server).await);
+    fake.until_closed(1).await;
+    assert_eq!(server.session_count(), 0);
 }
 
 #[tokio::test]

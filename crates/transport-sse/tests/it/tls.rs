@@ -1,8 +1,12 @@
 //! TLS behind: whom we believe.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
-use hyper::{Method, Response};
+use hyper::{Method, Request, Response, Version, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
 use mcp_jsonrpc::transport::TransportError;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -20,18 +24,23 @@ fn data(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file)
 }
 
-/// An https server with a certificate for localhost from an authority of the tests.
-async fn server() -> String {
+/// With a certificate for localhost from an authority of the tests.
+fn config() -> ServerConfig {
     let certificates = CertificateDer::pem_file_iter(data("server.pem")).unwrap();
     let certificates = certificates.collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_file(data("server.key")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .unwrap();
+        .unwrap()
+}
+
+/// An https server.
+async fn server() -> String {
+    let config = config();
     let (acceptor, tasks) = (TlsAcceptor::from(Arc::new(config)), TaskTracker::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -77,6 +86,37 @@ async fn nobody_else_is_believed_unless_everybody_is() {
 
     let options = HttpOptions { insecure_tls: true, ..HttpOptions::default() };
     assert_eq!(get(&url, options).await.unwrap(), 204);
+}
+
+#[tokio::test]
+async fn http_2_where_the_server_has_it() {
+    let mut config = config();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let (acceptor, tasks) = (TlsAcceptor::from(Arc::new(config)), TaskTracker::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tasks.spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+        let service = service_fn(async |request: Request<Incoming>| {
+            assert_eq!(
+                (request.version(), request.uri().host()),
+                (Version::HTTP_2, Some("localhost"))
+            );
+            Ok::<_, Infallible>(Response::new(Outgoing::empty()))
+        });
+        // One connection for all: another would not be accepted.
+        Builder::new(TokioExecutor::new()).serve_connection(stream, service).await.unwrap();
+    });
+    let client = HttpClient::new(HttpOptions { insecure_tls: true, ..HttpOptions::default() });
+    let none: [(&str, &str); 0] = [];
+    let target = HttpTarget::new("pg", &format!("https://localhost:{port}/mcp"), none).unwrap();
+    for _ in 0..3 {
+        let request = target.request(Method::GET, target.url().clone());
+        let response =
+            client.send(&target, request.body(Outgoing::empty()).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+    }
 }
 
 #[tokio::test]
