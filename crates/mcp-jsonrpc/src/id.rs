@@ -23,7 +23,8 @@ impl Id {
                 _ => serde_json::from_str(json).ok().map(Self::Text),
             };
         }
-        json.parse().ok().map(Self::Number)
+        // What some readers take for a zero, others for a fraction, is an id to neither.
+        json.parse().ok().filter(|_| json != "-0").map(Self::Number)
     }
 }
 
@@ -62,7 +63,7 @@ mod tests {
         assert_eq!(Id::read(r#""7""#), Some(Id::from("7")));
         assert_eq!(Id::read(r#""a\"b""#), Some(Id::from("a\"b")));
         for none in
-            ["1.0", "1e3", "null", "true", "{}", "[1]", "99999999999999999999", r#""\ud800""#]
+            ["1.0", "1e3", "-0", "null", "true", "{}", "[1]", "99999999999999999999", r#""\ud800""#]
         {
             assert_eq!(Id::read(none), None, "{none}");
         }

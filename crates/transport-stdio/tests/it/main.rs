@@ -9,4 +9,5 @@
 mod answers;
 mod ends;
 mod rig;
+mod seeds;
 mod starts;
