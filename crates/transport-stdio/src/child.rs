@@ -116,22 +116,26 @@ impl Start<'_> {
         let control = here.set_nonblocking(true).and_then(|()| UnixStream::from_std(here));
         let control = BufReader::new(control.map_err(StartError::Pipes)?);
         let mut process = Process::new(direct, Some(control), self.timeouts);
-        match timeout(self.timeouts.spawn_timeout, process.heard()).await {
+        let error = match timeout(self.timeouts.spawn_timeout, process.heard()).await {
             Ok(Ok(Some(Report::Started(pid)))) => {
                 process.pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                Ok(process)
+                return Ok(process);
             }
             Ok(Ok(Some(Report::Failed(errno)))) => {
-                process.end().await;
-                Err(StartError::Child(io::Error::from_raw_os_error(errno)))
+                StartError::Child(io::Error::from_raw_os_error(errno))
             }
             Ok(Ok(_)) => {
                 let what = "it ended, and never said what it did";
-                Err(StartError::Supervisor(io::Error::new(io::ErrorKind::UnexpectedEof, what)))
+                StartError::Supervisor(io::Error::new(io::ErrorKind::UnexpectedEof, what))
             }
-            Ok(Err(error)) => Err(StartError::Supervisor(error)),
-            Err(_) => Err(StartError::Supervisor(io::ErrorKind::TimedOut.into())),
-        }
+            Ok(Err(error)) => StartError::Supervisor(error),
+            Err(_) => {
+                let what = "it did not say in time what it did";
+                StartError::Supervisor(io::Error::new(io::ErrorKind::TimedOut, what))
+            }
+        };
+        process.end().await;
+        Err(error)
     }
 
     /// A program in the child's surroundings.

@@ -237,9 +237,16 @@ struct Client {
 }
 
 fn client(odd: &Arc<Odd>) -> (Client, impl Future<Output = Result<(), TransportError>>) {
+    client_within(odd, max())
+}
+
+fn client_within(
+    odd: &Arc<Odd>,
+    max: ServeMax,
+) -> (Client, impl Future<Output = Result<(), TransportError>>) {
     let (client, here) = tokio::io::duplex(1 << 16);
     let transport: Arc<dyn Transport> = Arc::new(OddTransport(Arc::clone(odd)));
-    let serving = serve(transport, tokio::io::split(here), Caller::anonymous(), max());
+    let serving = serve(transport, tokio::io::split(here), Caller::anonymous(), max);
     let (read, write) = tokio::io::split(client);
     (Client { read: BufReader::new(read).lines(), write }, serving)
 }
@@ -260,9 +267,14 @@ async fn what_is_unasked_comes_too_and_is_listened_to_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_overtakes_a_notification() {
+async fn nothing_overtakes_a_notification_for_a_while() {
+    check_order(Duration::from_secs(5), ["one", "note", "two", "close"]).await;
+    check_order(Duration::from_millis(5), ["one", "two", "note", "close"]).await;
+}
+
+async fn check_order(order_timeout: Duration, expect: [&str; 4]) {
     let odd = Arc::new(Odd::default());
-    let (mut client, serving) = client(&odd);
+    let (mut client, serving) = client_within(&odd, ServeMax { order_timeout, ..max() });
     let talking = async {
         let said = format!("{}\n{NOTE}\n{}\n", asks(1, "one"), asks(2, "two"));
         client.write.write_all(said.as_bytes()).await.unwrap();
@@ -272,7 +284,7 @@ async fn nothing_overtakes_a_notification() {
     ended.unwrap();
     let heard = odd.heard.lock().unwrap();
     let heard: Vec<_> = heard.iter().filter(|it| !it.starts_with("listen")).collect();
-    assert_eq!(heard, ["one", "note", "two", "close"]);
+    assert_eq!(heard, expect);
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,7 +62,10 @@ impl Streams {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
         let iov = &mut [IoSliceMut::new(&mut byte)];
+        #[cfg(target_os = "linux")]
         let flags = RecvFlags::CMSG_CLOEXEC;
+        #[cfg(not(target_os = "linux"))]
+        let flags = RecvFlags::empty();
         rustix::io::retry_on_intr(|| recvmsg(socket, iov, &mut control, flags))?;
         let mut streams = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(streams) => Some(streams),

@@ -177,6 +177,20 @@ async fn the_last_words_are_in_the_error() {
 }
 
 #[tokio::test]
+async fn last_words_are_not_waited_for_for_ever() {
+    // Without a supervisor nobody finds the one that holds stderr.
+    let script = "setsid sleep 1000 & echo $! >&2; read line; echo sorry >&2; exit 1";
+    let process = shell(script, false).start().await.unwrap();
+    let sleep = pids(&process, 1).await[0];
+    let before = Instant::now();
+    let error = soon("error", ask(&process, "ping")).await.unwrap_err();
+    assert!(error.said().to_string().contains("sorry"), "{error}");
+    assert!(Duration::from_millis(500) <= before.elapsed());
+    soon("close", process.close()).await;
+    kill(sleep, Signal::KILL);
+}
+
+#[tokio::test]
 async fn a_crash_names_its_signal() {
     let process = shell("read line; kill -SEGV $$", true).start().await.unwrap();
     let error = soon("error", ask(&process, "ping")).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! How children start, in which surroundings, and why they do not.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use mcp_jsonrpc::transport::{Caller, ErrorKind, Opening, Transport};
 use rustix::process::{Pid, getpgid, getsid};
@@ -91,6 +91,19 @@ async fn a_supervisor_that_is_not_there_or_is_none() {
         let error = soon("refusal", spawn.start()).await.unwrap_err();
         contains(&error.said().to_string(), &["cannot start the supervisor of `sh`", what]);
     }
+}
+
+#[tokio::test]
+async fn a_supervisor_that_says_nothing_is_not_waited_for_for_ever() {
+    let mut spawn = shell("", true);
+    // It takes all that it is told for times to sleep.
+    spawn.supervisor = Some(Supervisor { program: "/bin/sleep".into(), arg: "1000".into() });
+    (spawn.program, spawn.args) = ("1000".into(), Vec::new());
+    let short = Duration::from_millis(50);
+    spawn.timeouts.spawn_timeout = short;
+    (spawn.timeouts.exit_timeout, spawn.timeouts.kill_timeout) = (short, short);
+    let error = soon("refusal", spawn.start()).await.unwrap_err();
+    contains(&error.said().to_string(), &["it did not say in time what it did"]);
 }
 
 /// What a child says that is asked for its environment.
