@@ -279,27 +279,34 @@ impl Stream for Answering {
     type Item = Result<Event, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(place) = &self.place else {
-            return Poll::Ready(None);
-        };
-        if let Poll::Ready(injected) = place.inbox.poll_next(cx) {
-            if !matches!(injected, Some(Ok(_))) {
-                self.end();
+        loop {
+            let Some(place) = &self.place else {
+                return Poll::Ready(None);
+            };
+            if let Poll::Ready(said) = place.inbox.poll_next(cx) {
+                if !matches!(&said, Some(Ok(Event::Message { message, .. })) if !message.is_answer())
+                {
+                    self.end();
+                }
+                return Poll::Ready(said);
             }
-            return Poll::Ready(injected);
+            let end = match std::task::ready!(self.poll_behind(cx)) {
+                Ok(Event::Message { message, .. }) if message.is_answer() => Ok(Some(message)),
+                Ok(event) => {
+                    if let Some(place) = &self.place {
+                        place.clock.tick();
+                    }
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                Err(error) => Err(error),
+            };
+            // By way of the inbox: what was said to it meanwhile comes first, and whoever has
+            // more to say from now on is told that it is too late.
+            self.behind = Behind::Done;
+            if let Some(place) = &self.place {
+                place.inbox.finish(end);
+            }
         }
-        let event = std::task::ready!(self.poll_behind(cx));
-        let is_last = match &event {
-            Ok(Event::Message { message, .. }) => message.is_answer(),
-            Ok(Event::Pause { .. }) => false,
-            Err(_) => true,
-        };
-        if is_last {
-            self.end();
-        } else if let Some(place) = &self.place {
-            place.clock.tick();
-        }
-        Poll::Ready(Some(event))
     }
 }
 

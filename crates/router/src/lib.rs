@@ -36,6 +36,7 @@
 mod call;
 #[cfg(test)]
 mod double;
+mod ear;
 pub mod filter;
 mod handshake;
 mod life;

@@ -25,7 +25,7 @@ use mcp_jsonrpc::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::{handshake, session::ClientSession};
+use crate::{ear::Ear, handshake, session::ClientSession};
 
 /// How much of what a server says before its answer to `initialize` is kept.
 const EARLY_MAX: usize = 64;
@@ -44,6 +44,7 @@ pub(crate) struct Link {
     server: Arc<str>,
     members: Mutex<Members>,
     early: Mutex<Vec<Event>>,
+    ear: Ear,
     listening: AtomicBool,
     over: AtomicBool,
 }
@@ -100,6 +101,7 @@ impl Link {
             server: Arc::clone(server),
             members: Mutex::new(Members { sessions: Vec::new(), idle_since: Some(Instant::now()) }),
             early: Mutex::new(early),
+            ear: Ear::default(),
             listening: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }))
@@ -187,15 +189,18 @@ impl Link {
         }
         let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
         for event in early {
-            self.route(event).await;
+            self.respond(self.route(event)).await;
         }
         let mut again = LISTEN_AGAIN_MIN;
         while !self.over.load(Ordering::Acquire) {
             match self.behind.listen(None).await {
-                Ok(mut events) => {
-                    while let Some(Ok(event)) = events.next().await {
+                Ok(events) => {
+                    self.ear.open(events);
+                    while let Some(event) = self.ear.hear(|event| self.route(event)).await {
+                        self.respond(Some(event)).await;
+                    }
+                    if self.ear.has_heard() {
                         again = LISTEN_AGAIN_MIN;
-                        self.route(event).await;
                     }
                 }
                 // Nothing is ever said unasked here; the next exchange will tell of the end.
@@ -218,37 +223,51 @@ impl Link {
         self.listening.load(Ordering::Acquire)
     }
 
-    async fn route(&self, event: Event) {
-        let Event::Message { message, .. } = event else { return };
+    /// Lets all that be heard that the server said unasked before it said something else.
+    pub(crate) fn catch_up(&self) {
+        self.ear.catch_up(|event| self.route(event));
+    }
+
+    /// Passes on what is said unasked; hands back what the gateway itself has to answer.
+    fn route(&self, event: Event) -> Option<Event> {
+        let Event::Message { message, .. } = &event else { return None };
         let method = message.method().unwrap_or_default();
-        if message.kind() == Kind::Request && method == "ping" {
-            return self.refuse_or_answer(&message, Ok(())).await;
+        if message.kind() == Kind::Request && (method == "ping" || self.shared) {
+            return Some(event);
         }
+        let message = message.clone();
         let sessions = self.sessions();
         if !self.shared {
             match sessions.first() {
                 Some(session) => session.deliver(message),
                 None => debug!(server = %self.server, ?message, "for a session that is over"),
             }
-            return;
+            return None;
         }
-        match method {
-            _ if message.kind() == Kind::Request => {
-                warn!(server = %self.server, ?message, "asked although nobody declared it could be");
-                self.refuse_or_answer(&message, Err(())).await;
-            }
+        match message.method().unwrap_or_default() {
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
                 sessions.iter().for_each(|session| session.deliver(message.clone()));
             }
             "notifications/resources/updated" => {
-                let Ok(updated) = message.read::<Resource<'_>>() else { return };
+                let Ok(updated) = message.read::<Resource<'_>>() else { return None };
                 let subscribed = sessions.iter().filter(|it| it.is_subscribed(&updated.uri));
                 subscribed.for_each(|session| session.deliver(message.clone()));
             }
             _ => self.attribute(&sessions, message),
         }
+        None
+    }
+
+    /// Answers what is asked of no client.
+    async fn respond(&self, asked: Option<Event>) {
+        let Some(Event::Message { message, .. }) = asked else { return };
+        if message.method() == Some("ping") {
+            return self.refuse_or_answer(&message, Ok(())).await;
+        }
+        warn!(server = %self.server, ?message, "asked although nobody declared it could be");
+        self.refuse_or_answer(&message, Err(())).await;
     }
 
     /// Gives a message to the session whose call is the only one that can have caused it.

@@ -12,12 +12,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
     Kind, Message, RpcError,
     params::{Cancelled, Resource},
     transport::{
-        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Inbox, Reply, Session,
+        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, Reply, Session,
         TransportError,
     },
 };
@@ -201,7 +201,7 @@ impl ClientSession {
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.
     async fn carry(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
-        let link = self.link().await?;
+        let mut link = self.link().await?;
         if !link.is_listening() {
             self.server.upstream.watch(&link);
         }
@@ -214,7 +214,7 @@ impl ClientSession {
             Err(error) if error.is_unsent() => {
                 debug!(server = %self.server.name, %error, "not sent: once more over a new link");
                 self.server.upstream.lost(&link, &error);
-                let link = self.link().await?;
+                link = self.link().await?;
                 self.server.upstream.watch(&link);
                 exchange.version = Some(link.version);
                 link.behind.send(exchange).await?
@@ -226,7 +226,7 @@ impl ClientSession {
         {
             self.remember(message);
         }
-        Ok(reply)
+        Ok(in_order(reply, link))
     }
 
     /// What must not reach a server that several sessions share.
@@ -345,6 +345,25 @@ impl fmt::Debug for ClientSession {
             .field("endpoint", &self.endpoint)
             .field("calls", &self.calls)
             .finish_non_exhaustive()
+    }
+}
+
+/// The same reply, with its answer after all that was said unasked before it.
+fn in_order(reply: Reply, link: Arc<Link>) -> Reply {
+    match reply {
+        Reply::Stream(events) => Reply::Stream(
+            events
+                .inspect(move |event| {
+                    if matches!(event, Ok(Event::Message { message, .. }) if message.is_answer()) {
+                        link.catch_up();
+                    }
+                })
+                .boxed(),
+        ),
+        reply => {
+            link.catch_up();
+            reply
+        }
     }
 }
 

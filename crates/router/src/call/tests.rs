@@ -104,3 +104,24 @@ async fn a_question_goes_out_before_the_answer() {
     events.next().await.unwrap().unwrap();
     assert!(events.next().await.is_none());
 }
+
+#[tokio::test]
+async fn what_is_said_to_a_call_comes_before_its_answer_or_is_handed_back() {
+    let calls = Calls::new(1, InboxMax::default());
+    // Somebody says something at the very moment at which the answer comes.
+    let sent = {
+        let calls = calls.clone();
+        async move {
+            calls.only().unwrap().push(message(PROGRESS)).unwrap();
+            Ok(Reply::Single(Message::parse(ANSWER).unwrap()))
+        }
+    };
+    let mut answering = ask(&calls, sent);
+    let inbox = calls.only().unwrap();
+    for is_answer in [false, true] {
+        let Some(Ok(Event::Message { message, .. })) = answering.next().await else { panic!() };
+        assert_eq!(message.is_answer(), is_answer);
+    }
+    assert!(answering.next().await.is_none());
+    inbox.push(message(PROGRESS)).unwrap_err();
+}
