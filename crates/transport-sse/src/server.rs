@@ -123,16 +123,17 @@ impl Server {
         caller: Caller,
         messages_path: &str,
     ) -> Response<Outgoing> {
-        match *request.method() {
-            Method::GET => self.open(caller, messages_path).await,
+        let response = match *request.method() {
+            Method::GET => return self.open(caller, messages_path).await,
             Method::HEAD => respond::events_head(),
             Method::OPTIONS => respond::options(STREAM_METHODS),
             _ => {
                 let words = "this address only opens an event stream, with GET; messages are \
                              posted to the address that its `endpoint` event names";
-                respond::method_not_allowed(STREAM_METHODS, words)
+                return respond::method_not_allowed(STREAM_METHODS, words);
             }
-        }
+        };
+        respond::noted(response, Note::default())
     }
 
     /// Answers a request to the address that messages are posted to.
@@ -149,7 +150,7 @@ impl Server {
                     Err(refusal) => refusal.into_response(note),
                 }
             }
-            Method::OPTIONS => respond::options(MESSAGE_METHODS),
+            Method::OPTIONS => respond::noted(respond::options(MESSAGE_METHODS), Note::default()),
             _ => {
                 let words = "this address only takes messages, with POST; the event stream that \
                              their answers come on is opened at the address beside it";

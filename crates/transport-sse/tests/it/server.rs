@@ -196,6 +196,8 @@ async fn methods() {
         };
         assert_eq!(response.status(), status, "{method}");
         assert_eq!(response.headers()["allow"], allow, "{method}");
+        let noted = response.extensions().get::<Note>().unwrap();
+        assert_eq!(noted.reason.is_some(), status == 405);
     }
     let request = Request::head("/a/sse").body(Outgoing::empty()).unwrap();
     let response = server.handle_stream(request, Caller::anonymous(), "/a/message").await;

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use mcp_jsonrpc::transport::{ErrorKind, Event, EventId, EventStream, Reply, TransportError};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 use tracing::{debug, warn};
 use transport_sse::{events::Events, wire::Item};
 
@@ -15,6 +15,9 @@ use super::{
 
 /// A stream that lived this long did not fail to begin.
 const LIFE_MIN: Duration = Duration::from_secs(5);
+
+/// How long the end of a stream is waited for after the answer.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a stream is for.
 #[derive(Debug)]
@@ -30,7 +33,8 @@ enum Purpose {
 #[derive(Debug)]
 struct Answers {
     purpose: Purpose,
-    events: Events,
+    /// None once all has been said.
+    events: Option<Events>,
     opened: Instant,
     /// Where to go on after a break.
     after: Option<EventId>,
@@ -65,7 +69,7 @@ pub(super) fn listen(inner: Arc<Inner>, events: Events, after: Option<EventId>) 
 
 impl Answers {
     fn new(purpose: Purpose, events: Events, after: Option<EventId>) -> Self {
-        Self { purpose, events, opened: Instant::now(), after, retry: None, tries: 0 }
+        Self { purpose, events: Some(events), opened: Instant::now(), after, retry: None, tries: 0 }
     }
 
     fn stream(self) -> EventStream {
@@ -80,10 +84,11 @@ impl Answers {
                 Purpose::Listen(inner) => Arc::clone(inner),
                 Purpose::Over => return None,
             };
-            let went_on = match self.events.next(&inner.server.target).await {
+            let events = self.events.as_mut()?;
+            let went_on = match events.next(&inner.server.target).await {
                 Ok(Some(item)) => {
                     self.tries = 0;
-                    if let Some(id) = self.events.last_event_id() {
+                    if let Some(id) = events.last_event_id() {
                         self.after = Some(id.clone());
                     }
                     match self.take(item, &inner) {
@@ -104,7 +109,7 @@ impl Answers {
     }
 
     /// What an item comes to: an event to pass on, or nothing.
-    fn take(&mut self, item: Item, inner: &Inner) -> Result<Option<Event>, TransportError> {
+    fn take(&mut self, item: Item, inner: &Arc<Inner>) -> Result<Option<Event>, TransportError> {
         let server = &**inner.server.target.name();
         match (item, &self.purpose) {
             (Item::Event(Event::Message { id, message }), Purpose::Answer(asked))
@@ -116,6 +121,9 @@ impl Answers {
                 };
                 inner.learn(&answer);
                 self.end();
+                if let Some(rest) = self.events.take() {
+                    finish(inner, rest);
+                }
                 Ok(Some(Event::Message { id, message: answer }))
             }
             (Item::Event(event), _) => {
@@ -159,7 +167,7 @@ impl Answers {
             tokio::time::sleep(wait).await;
             match inner.get(self.after.as_ref()).await {
                 Ok(events) => {
-                    (self.events, self.opened) = (events, Instant::now());
+                    (self.events, self.opened) = (Some(events), Instant::now());
                     return Ok(());
                 }
                 Err(error) if *error.kind() == ErrorKind::NoSession => return Err(error),
@@ -180,6 +188,23 @@ impl Answers {
             asked.armed = false;
         }
         self.purpose = Purpose::Over;
+    }
+}
+
+/// Reads a stream to its end after the answer, which is mostly right there: a connection whose
+/// response has not been read to the end cannot be used again.
+fn finish(inner: &Arc<Inner>, mut rest: Events) {
+    let server = Arc::clone(&inner.server);
+    let mut finishing = Box::pin(async move {
+        while let Ok(Some(item)) = rest.next(&server.target).await {
+            debug!(server = &**server.target.name(), ?item, "came after the answer: dropped");
+        }
+    });
+    if (&mut finishing).now_or_never().is_none()
+        && let Ok(runtime) = Handle::try_current()
+    {
+        let finishing = tokio::time::timeout(FINISH_TIMEOUT, finishing);
+        inner.tasks.spawn_on(finishing.map(drop), &runtime);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{Method, Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -11,11 +11,16 @@ use hyper_util::{
 use mcp_jsonrpc::{
     Message,
     transport::{
-        Caller, ErrorKind, Event, Exchange, Opening, Reply, Session, Transport, TransportError,
+        Caller, ErrorKind, Event, Exchange, InboxMax, Opening, Reply, Session, Transport,
+        TransportError,
     },
 };
 use serde_json::json;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 use tokio_util::task::TaskTracker;
 use transport_sse::{
     body::Outgoing,
@@ -72,9 +77,17 @@ async fn over_streamable(transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
 
 /// The same over HTTP+SSE.
 async fn over_sse(transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
-    let options = sse_server::ServerOptions::default();
+    let address = serve_sse(transport, sse_server::ServerOptions::default()).await;
+    let options = sse_client::ClientOptions::default();
+    Arc::new(sse_client::Connect::new(target(address, "/sse"), HttpClient::default(), options))
+}
+
+async fn serve_sse(
+    transport: Arc<dyn Transport>,
+    options: sse_server::ServerOptions,
+) -> SocketAddr {
     let server = Arc::new(sse_server::Server::new(transport, options));
-    let address = listen(Arc::new(move |request| {
+    listen(Arc::new(move |request| {
         let server = Arc::clone(&server);
         async move {
             match request.uri().path() {
@@ -84,9 +97,7 @@ async fn over_sse(transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
         }
         .boxed()
     }))
-    .await;
-    let options = sse_client::ClientOptions::default();
-    Arc::new(sse_client::Connect::new(target(address, "/sse"), HttpClient::default(), options))
+    .await
 }
 
 /// The last in a row: answers, reports, fails, never ends, and notes what it is told.
@@ -233,4 +244,57 @@ async fn sse_before_streamable() {
     let (fake, hear) = rig();
     let behind = over_streamable(Arc::new(fake.clone())).await;
     run(over_sse(behind).await, hear, fake).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off_and_nobody_else_notices() {
+    // Without an id of its own, so that there may be several sessions.
+    let fake = Fake::new(async |exchange: Exchange| {
+        let id = exchange.message.id().unwrap();
+        let text = json!({ "text": "x".repeat(100_000) });
+        Ok(Reply::Single(Message::response(id, &text).unwrap()))
+    });
+    let outbox = InboxMax { queue_len_max: 1000, queue_bytes_max: 1 << 20 };
+    let options = sse_server::ServerOptions { outbox, ..sse_server::ServerOptions::default() };
+    let address = serve_sse(Arc::new(fake.clone()), options).await;
+
+    let mut deaf = TcpStream::connect(address).await.unwrap();
+    deaf.write_all(b"GET /sse HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut read = String::new();
+    let post_to = loop {
+        let mut piece = [0; 1000];
+        let len = deaf.read(&mut piece).await.unwrap();
+        read += std::str::from_utf8(&piece[..len]).unwrap();
+        if let Some((_, rest)) = read.split_once("data: ")
+            && let Some((uri, _)) = rest.split_once('\n')
+        {
+            break uri.to_owned();
+        }
+    };
+
+    let options = sse_client::ClientOptions::default();
+    let quick = sse_client::Connect::new(target(address, "/sse"), HttpClient::default(), options);
+    let opening = Opening { caller: Caller::anonymous(), version: None, at: Arc::from("/") };
+    let quick = quick.open(opening).await.unwrap();
+    let (http, deaf_target) = (HttpClient::default(), target(address, &post_to));
+    let mut calls = 0;
+    loop {
+        let body = request(calls, "plain").message.as_bytes().clone();
+        let posting = deaf_target.request(Method::POST, deaf_target.url().clone());
+        let posting = posting.body(Outgoing::whole(body)).unwrap();
+        let status = http.send(&deaf_target, posting).await.unwrap().status();
+        if status == 404 {
+            break;
+        }
+        assert_eq!(status, 202);
+        calls += 1;
+        // What sockets and hyper may hold, and the outbox on top.
+        assert!(calls < 400, "40 MB went nowhere");
+        let Reply::Single(_) = quick.send(request(calls, "plain")).await.unwrap() else {
+            panic!("no answer");
+        };
+    }
+    fake.until_closed(1).await;
+    assert_eq!(fake.closed(), 1);
+    drop(deaf);
 }

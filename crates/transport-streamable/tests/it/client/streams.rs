@@ -142,3 +142,40 @@ async fn a_server_is_not_waited_for_longer_than_allowed() {
     assert_eq!(events.count().await, 2);
     session.close().await;
 }
+
+#[tokio::test]
+async fn a_connection_serves_on_after_a_stream_that_ends_late() {
+    let (heard, mut hear) = mpsc::channel(99);
+    let answered = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&answered);
+    let session = session(quick(), move |request, mut stream| {
+        let told = Arc::clone(&told);
+        heard.try_send(stream.peer_addr().unwrap()).unwrap();
+        async move {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                        transfer-encoding: chunked\r\n\r\n";
+            let event = format!("data: {}\n\n", empty_result(&request));
+            let chunk = format!("{head}{:x}\r\n{event}\r\n", event.len());
+            stream.write_all(chunk.as_bytes()).await.unwrap();
+            // The end comes only when the client has its answer.
+            told.notified().await;
+            stream.write_all(b"0\r\n\r\n").await.ok()?;
+            Some(stream)
+        }
+    })
+    .await;
+    let mut peers = Vec::new();
+    for id in 0..50 {
+        single(session.send(call(id)).await);
+        answered.notify_one();
+        let peer = hear.recv().await.unwrap();
+        if peers.contains(&peer) {
+            return;
+        }
+        peers.push(peer);
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    }
+    panic!("a connection for each of {} calls", peers.len());
+}
