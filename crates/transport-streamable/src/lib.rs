@@ -9,31 +9,35 @@
 //! answers one request, whoever received it.  The form of 2026-07-28, without sessions, is not
 //! spoken yet; who asks for it is told so in words that its clients begin again from.
 //!
-//! # A server in front of another
+//! # An MCP server inside another service
 //!
 //! ```
 //! use std::sync::Arc;
 //!
 //! use hyper::Request;
-//! use mcp_jsonrpc::transport::Caller;
-//! use transport_sse::{body::Outgoing, http::{HttpClient, HttpTarget}};
-//! use transport_streamable::{client::{ClientOptions, Connect}, server::{Server, ServerOptions}};
+//! use mcp_jsonrpc::{Message, transport::{Caller, Reply, func::from_fn}};
+//! use transport_sse::body::{self, Outgoing};
+//! use transport_streamable::server::{Server, ServerOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Behind: a server at a URL, and what it is sent with every request.
-//! let headers = [("Authorization", "Bearer of-the-gateway")];
-//! let target = HttpTarget::new("weather", "http://127.0.0.1:9/mcp", headers)?;
-//! let behind = Connect::new(target, HttpClient::default(), ClientOptions::default());
-//!
-//! // In front: the same, at an address of ours.
-//! let server = Server::new(Arc::new(behind), "/weather/mcp", ServerOptions::default());
+//! // Whatever answers exchanges: a function, a server behind, a whole gateway.
+//! let transport = from_fn(async |exchange| {
+//!     let Some(id) = exchange.message.id() else { return Ok(Reply::Accepted) };
+//!     let result = serde_json::json!({ "tools": [] });
+//!     Ok(Reply::Single(Message::response(id, &result).expect("JSON is JSON")))
+//! });
+//! let options = ServerOptions { stateless: true, ..ServerOptions::default() };
+//! let server = Server::new(Arc::new(transport), "/tools/mcp", options);
 //!
 //! // In the service's own handler, for whatever comes to that address:
-//! let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-//! let request = Request::post("/weather/mcp").body(Outgoing::whole(initialize))?;
+//! let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+//! let request = Request::post("/tools/mcp").body(Outgoing::whole(list))?;
 //! let response = server.handle(request, Caller::anonymous()).await;
-//! assert_eq!(response.status(), 503, "nothing runs at that port");
+//! assert_eq!(response.status(), 200);
+//! # let wait = std::time::Duration::from_secs(1);
+//! # let answer = body::read(response.into_body(), 1000, wait).await?;
+//! # assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
 //! # Ok(())
 //! # }
 //! ```

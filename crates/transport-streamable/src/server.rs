@@ -48,6 +48,11 @@ pub struct ServerOptions {
     /// `text/event-stream` (GET: the latter), as the specification allows.  By default a client
     /// is answered in whatever it accepts.
     pub strict_accept: bool,
+    /// Opens a session for every request that names none, and lets go of it with the answer: for
+    /// transports that keep no sessions, such as
+    /// [`func::from_fn`](mcp_jsonrpc::transport::func::from_fn).  Such a server has no event
+    /// stream to listen to, and nothing to end.  No.
+    pub stateless: bool,
     /// What messages are taken, and how many of them in a batch.
     pub limits: Limits,
 }
@@ -60,6 +65,7 @@ impl Default for ServerOptions {
             keep_alive: Duration::from_secs(15),
             close_timeout: Duration::from_secs(5),
             strict_accept: false,
+            stateless: false,
             limits: Limits::default(),
         }
     }
@@ -78,12 +84,16 @@ pub struct Server {
     tasks: TaskTracker,
 }
 
+const STATELESS_METHODS: &str = "POST, OPTIONS";
 const METHODS: &str = "GET, POST, DELETE, HEAD, OPTIONS";
 
 // === impl Server ===
 
 impl Server {
     /// A server that hands sessions of this transport to its clients, at this address.
+    ///
+    /// The transport keeps the sessions: between two requests this server holds none, and finds
+    /// each again by its id.
     pub fn new(
         transport: Arc<dyn Transport>,
         at: impl Into<Arc<str>>,
@@ -170,7 +180,7 @@ impl Server {
             let exchange = Exchange { message, caller, version, carried };
             return self.initialize(exchange, accept, note).await;
         }
-        let session = self.find(&session, &caller, note)?;
+        let session = self.session_for(&session, &caller, version, note).await?;
         let exchange = Exchange { message, caller, version, carried };
         let Some(asking) = Asking::new(&session, &exchange, accept) else {
             return match session.send(exchange).await {
@@ -298,6 +308,22 @@ impl Server {
         Ok(respond::empty(StatusCode::NO_CONTENT))
     }
 
+    /// The session a message is for: the one it names, or one of its own.
+    async fn session_for(
+        &self,
+        named: &header::Session,
+        caller: &Caller,
+        version: Option<ProtocolVersion>,
+        note: &mut Note,
+    ) -> Result<Arc<dyn Session>, Refusal> {
+        if !self.options.stateless || *named != header::Session::Unnamed {
+            return self.find(named, caller, note);
+        }
+        let opening = Opening { caller: caller.clone(), version, at: Arc::clone(&self.at) };
+        let opened = self.transport.open(opening).await;
+        opened.map_err(|error| Refusal::of(&error, Stage::Opening))
+    }
+
     fn find(
         &self,
         named: &header::Session,
@@ -306,6 +332,10 @@ impl Server {
     ) -> Result<Arc<dyn Session>, Refusal> {
         let id = match named {
             header::Session::Named(id) => id,
+            header::Session::Unnamed if self.options.stateless => {
+                let words = "this server keeps no sessions: nothing to listen to, nothing to end";
+                return Err(Refusal::not_allowed(STATELESS_METHODS, words));
+            }
             header::Session::Unnamed => {
                 let words = "no session named; begin with `initialize`, and send the \
                              `Mcp-Session-Id` of its answer with every request after it";

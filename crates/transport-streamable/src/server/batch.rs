@@ -51,7 +51,7 @@ impl Server {
             let words = "`initialize` may not be part of a batch";
             return Err(refuse(StatusCode::BAD_REQUEST, words));
         }
-        let session = self.find(&fields.session, &caller, note)?;
+        let session = self.session_for(&fields.session, &caller, version, note).await?;
 
         let mut asked = Vec::new();
         for message in messages {

@@ -200,6 +200,30 @@ async fn requests_without_a_session() {
 }
 
 #[tokio::test]
+async fn a_transport_that_keeps_no_sessions() {
+    let fake = Fake::new(chatty);
+    let options = ServerOptions { stateless: true, ..ServerOptions::default() };
+    let rig = Rig::with(fake, options).await;
+    for id in [1, 2] {
+        let messages = messages(rig.post(&[("accept", BOTH)], call(id)).await).await;
+        assert_eq!(messages[1]["id"], id);
+    }
+    assert_eq!(rig.fake.opened(), 3);
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert_eq!(rig.post(&[], initialized).await.status(), 202);
+    for (method, body) in
+        [("GET", ""), ("DELETE", ""), ("POST", "[{\"jsonrpc\":\"2.0\",\"method\":\"n\"}]")]
+    {
+        let response = rig.request(method, &[], body.to_owned()).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &"POST, OPTIONS".parse().unwrap())
+        );
+    }
+    assert_eq!(rig.post(&[("mcp-session-id", "x")], call(1)).await.status(), 404);
+}
+
+#[tokio::test]
 async fn somebody_elses_session_is_none() {
     let rig = Rig::new(fake(echo)).await;
     let request = Request::post("/a/mcp").header("mcp-session-id", ID);
