@@ -211,10 +211,10 @@ async fn a_transport_that_keeps_no_sessions() {
     assert_eq!(rig.fake.opened(), 3);
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     assert_eq!(rig.post(&[], initialized).await.status(), 202);
-    for (method, body) in
-        [("GET", ""), ("DELETE", ""), ("POST", "[{\"jsonrpc\":\"2.0\",\"method\":\"n\"}]")]
-    {
-        let response = rig.request(method, &[], body.to_owned()).await;
+    let batch = format!("[{initialized}]");
+    assert_eq!(rig.post(&[], batch).await.status(), 202);
+    for method in ["GET", "DELETE"] {
+        let response = rig.request(method, &[], String::new()).await;
         assert_eq!(
             (response.status().as_u16(), &response.headers()["allow"]),
             (405, &"POST, OPTIONS".parse().unwrap())
