@@ -46,17 +46,25 @@ struct Answers {
 
 /// The reply to a request that is answered with a stream: no stream if nothing precedes the
 /// answer.
+///
+/// Where to resume from says nothing to a caller that has its answer, so a stream that begins
+/// with that, as those of many servers do, is waited with until it says more.
 pub(super) async fn reply(abandoning: Abandoning, events: Events) -> Result<Reply, TransportError> {
     let mut answers = Answers::new(Purpose::Answer(abandoning), events, None);
-    match answers.next().await {
-        Some(Ok(Event::Message { message, .. })) if message.is_answer() => {
-            Ok(Reply::Single(message))
+    let mut pause = None;
+    loop {
+        match answers.next().await {
+            Some(Ok(Event::Message { message, .. })) if message.is_answer() => {
+                return Ok(Reply::Single(message));
+            }
+            Some(Ok(event @ Event::Pause { .. })) => pause = Some(event),
+            Some(Ok(event)) => {
+                let first = stream::iter(pause.into_iter().chain([event]).map(Ok));
+                return Ok(Reply::Stream(first.chain(answers.stream()).boxed()));
+            }
+            Some(Err(error)) => return Err(error),
+            None => return Err(TransportError::new(ErrorKind::Closed, "no answer will come")),
         }
-        Some(Ok(first)) => {
-            Ok(Reply::Stream(stream::iter([Ok(first)]).chain(answers.stream()).boxed()))
-        }
-        Some(Err(error)) => Err(error),
-        None => Err(TransportError::new(ErrorKind::Closed, "no answer will come")),
     }
 }
 
