@@ -65,6 +65,11 @@ pub(crate) fn open(addr: SocketAddr, line: &str, fields: &[(&str, &str)], body: 
 }
 
 impl Open {
+    /// Whether it is a stream of events.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.head.to_ascii_lowercase().contains("content-type: text/event-stream")
+    }
+
     /// The rest of the response, which has an end.
     pub(crate) fn read(mut self) -> Answer {
         let mut bytes = Vec::new();

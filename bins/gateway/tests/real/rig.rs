@@ -85,8 +85,12 @@ impl Gateway {
         format!("http://{}/{server}/{}", self.addr, wire.door())
     }
 
+    /// Gets what has an end; a stream, which has none, is a failure.
+    #[track_caller]
     pub(crate) fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        http::ask(self.addr, &format!("GET {path}"), fields, "")
+        let opened = http::open(self.addr, &format!("GET {path}"), fields, "");
+        assert!(!opened.is_stream(), "GET {path} opened a stream, status {}", opened.status);
+        opened.read()
     }
 
     /// Posts a message as a careful client would.
