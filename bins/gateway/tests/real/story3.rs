@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{CLIENTS, Client, over},
+    client::{CLIENTS, Client, Sdk, over},
     http,
     parts::{Part, Parts, SCRIPTED},
     process::{START_TIMEOUT, send},
@@ -98,10 +98,13 @@ fn a_killed_child_is_replaced() {
         assert_eq!(client.call("read_text_file", &args), "still here");
         let before = children(scratch.text());
         assert!(!before.is_empty(), "the server runs nowhere");
-        for pid in &before {
+        // Once the server alone, as a crash would; once with whatever watches over it.
+        let all = sdk == Sdk::Python;
+        for pid in before.iter().filter(|pid| all || Some(*pid) == before.iter().max()) {
             send("KILL", *pid);
         }
-        reaped(&gateway, &before);
+        // A call sent before the gateway knows is answered with the child's end, never repeated.
+        gateway.logged(&["gone: ", "files"]);
         assert_eq!(client.call("read_text_file", &args), "still here", "{sdk:?} over {wire:?}");
         assert!(client.tools().contains(&"read_text_file".to_owned()));
         client.close();
