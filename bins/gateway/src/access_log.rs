@@ -1,11 +1,16 @@
 //! One line for every request, also for those refused before any route.
 
-use hyper::{Method, Request, Response};
+use std::{fmt, sync::Arc};
+
+use hyper::{Method, Request, Response, Uri};
 use mcp_jsonrpc::transport::Caller;
 use router::route::Door as Way;
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::info;
 use transport_sse::{body::Outgoing, note::Note};
+
+use crate::log;
 
 /// How much of a path or a reason is logged.
 const TEXT_LEN_MAX: usize = 300;
@@ -15,9 +20,30 @@ const TEXT_LEN_MAX: usize = 300;
 pub(crate) struct Line {
     began: Instant,
     method: Method,
-    path: String,
-    server: Option<(String, Way)>,
-    caller: Option<std::sync::Arc<str>>,
+    uri: Uri,
+    server: Option<(Arc<str>, Way)>,
+    caller: Option<Arc<str>>,
+}
+
+/// What a line says, as both formats write it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Said<'a> {
+    method: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rpc: Option<&'a str>,
+    status: u16,
+    us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 // === impl Line ===
@@ -25,14 +51,13 @@ pub(crate) struct Line {
 impl Line {
     /// Begins with what the request says.  Its query is left out: it may hold a session id.
     pub(crate) fn begin<B>(request: &Request<B>) -> Self {
-        let path = request.uri().path().chars().take(TEXT_LEN_MAX).collect();
-        let method = request.method().clone();
-        Self { began: Instant::now(), method, path, server: None, caller: None }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { began: Instant::now(), method, uri, server: None, caller: None }
     }
 
     /// Adds the server it is for.
-    pub(crate) fn server(&mut self, name: &str, way: Way) {
-        self.server = Some((name.to_owned(), way));
+    pub(crate) fn server(&mut self, name: &Arc<str>, way: Way) {
+        self.server = Some((Arc::clone(name), way));
     }
 
     /// Adds who sent it.
@@ -41,29 +66,87 @@ impl Line {
     }
 
     /// Writes it.  The duration ends where the head of the response is ready: a stream goes on.
+    ///
+    /// The gateway's own log is written directly, since this line is most of it; inside somebody
+    /// else's service it is an event like any other.
     pub(crate) fn end(self, response: &mut Response<Outgoing>) {
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
-        let reason =
-            note.reason.as_deref().map(|it| it.chars().take(TEXT_LEN_MAX).collect::<String>());
-        let (server, route) = match &self.server {
-            Some((name, way)) => (Some(name.as_str()), Some(way.as_str())),
-            None => (None, None),
+        let said = Said {
+            method: self.method.as_str(),
+            path: shortened(self.uri.path()),
+            server: self.server.as_ref().map(|(name, _)| &**name),
+            route: self.server.as_ref().map(|(_, way)| way.as_str()),
+            caller: self.caller.as_deref(),
+            session: note.session.as_ref().map(|it| it.short()),
+            rpc: note.rpc_method.as_deref().map(shortened),
+            status: response.status().as_u16(),
+            us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            reason: note.reason.as_deref().map(shortened),
         };
-        info!(
-            method = %self.method,
-            path = %self.path,
-            server,
-            route,
-            caller = self.caller.as_deref(),
-            session = note.session.as_ref().map(|it| it.short()),
-            rpc = note.rpc_method.as_deref(),
-            status = response.status().as_u16(),
-            us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            reason,
-            "request",
+        match log::requests() {
+            Some(requests) => requests.write(&said),
+            None => info!("request {said}"),
+        }
+    }
+}
+
+/// As text.  What a client or server wrote is quoted, its control characters escaped.
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No control character or space gets into a URI's path.
+        write!(f, "method={} path={}", self.method, self.path)?;
+        for (name, value) in [
+            ("server", self.server),
+            ("route", self.route),
+            ("caller", self.caller),
+            ("session", self.session),
+            ("rpc", self.rpc),
+        ] {
+            if let Some(value) = value {
+                write!(f, " {name}={value:?}")?;
+            }
+        }
+        write!(f, " status={} us={}", self.status, self.us)?;
+        match self.reason {
+            Some(reason) => write!(f, " reason={reason:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(TEXT_LEN_MAX).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_wrote_cannot_forge_a_line() {
+        let said = Said {
+            method: "POST",
+            path: "/a/mcp",
+            server: Some("a"),
+            route: Some("mcp"),
+            caller: None,
+            session: Some("abc123"),
+            rpc: Some("x\n2026 INFO y\" status=200"),
+            status: 400,
+            us: 7,
+            reason: Some("\u{1b}[31m"),
+        };
+        assert_eq!(
+            said.to_string(),
+            r#"method=POST path=/a/mcp server="a" route="mcp" session="abc123" rpc="x\n2026 INFO y\" status=200" status=400 us=7 reason="\u{1b}[31m""#
         );
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let long = "ü".repeat(TEXT_LEN_MAX + 1);
+        assert_eq!(shortened(&long).chars().count(), TEXT_LEN_MAX);
+        assert_eq!(shortened("short"), "short");
     }
 }

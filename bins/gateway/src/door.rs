@@ -105,10 +105,10 @@ impl Door {
             Some(route) => return self.service(route, request.method(), request.headers()),
             None => return self.lost(path, request.headers()),
         };
-        let Some((name, entry)) = self.servers.get_key_value(name) else {
+        let Some(entry) = self.servers.get(name) else {
             return self.lost(path, request.headers());
         };
-        line.server(name, way);
+        line.server(entry.server.name(), way);
         let caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
             Err(denied) => return turn_away(&denied),

@@ -22,12 +22,23 @@ const HEAD_LEN_MAX: usize = 64 << 10;
 
 /// What was seen of one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Arc<AtomicBool>);
+pub struct Seen(Arc<Marks>);
+
+#[derive(Debug, Default)]
+struct Marks {
+    begun: AtomicBool,
+    ambiguous: AtomicBool,
+}
 
 impl Seen {
+    /// Whether a whole head has come.
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
     /// Whether a head came that gives the length of its body twice.
     pub fn is_ambiguous(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.ambiguous.load(Ordering::Relaxed)
     }
 }
 
@@ -81,8 +92,9 @@ impl<S> Watched<S> {
     fn judge_head(&mut self, ambiguous: bool) {
         self.stage = Stage::Body;
         self.head = Vec::new();
+        self.seen.0.begun.store(true, Ordering::Relaxed);
         if ambiguous {
-            self.seen.0.store(true, Ordering::Relaxed);
+            self.seen.0.ambiguous.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -5,10 +5,12 @@ use std::{
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
+use futures::future::Either;
 use gateway_config::{Limits, Listen, Timeouts, Tls};
 use hyper::service::service_fn;
 use hyper_util::{
@@ -20,6 +22,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::Semaphore,
+    time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -222,9 +225,12 @@ impl Connections {
     pub async fn serve(&self, listener: Listener, door: Arc<Door>, stop: CancellationToken) {
         let graceful = GracefulShutdown::new();
         loop {
-            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return };
-            let stream = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let next = async {
+                let room = Arc::clone(&self.room).acquire_owned().await;
+                (room, listener.accept().await)
+            };
+            let (room, stream) = tokio::select! {
+                next = next => next,
                 () = stop.cancelled() => break,
             };
             let stream = match stream {
@@ -232,7 +238,7 @@ impl Connections {
                 Err(error) => {
                     // Out of descriptors, as like as not: others need time to close theirs.
                     warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
@@ -249,12 +255,22 @@ impl Connections {
                     },
                 };
                 let (stream, seen) = Watched::new(stream);
+                let begun = seen.clone();
                 let answer = service_fn(move |request| {
                     let (door, seen) = (Arc::clone(&door), seen.clone());
-                    async move { Ok::<_, Infallible>(door.answer(request, &seen).await) }
+                    // In a box, since hyper keeps room for the future as long as the connection
+                    // lives, and most of them are idle most of the time.
+                    Box::pin(async move { Ok::<_, Infallible>(door.answer(request, &seen).await) })
                 });
                 let connection = http.serve_connection(TokioIo::new(stream), answer).into_owned();
-                if let Err(error) = watcher.watch(connection).await {
+                let served = pin!(watcher.watch(connection));
+                // hyper measures a head from its first byte, and waits for that without end.
+                let ended = match futures::future::select(served, pin!(sleep(timeout))).await {
+                    Either::Left((ended, _)) => ended,
+                    Either::Right(((), served)) if begun.has_begun() => served.await,
+                    Either::Right(_) => return debug!("a connection asked for nothing in time"),
+                };
+                if let Err(error) = ended {
                     debug!(error, "a connection ended badly");
                 }
                 drop(room);

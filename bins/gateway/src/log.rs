@@ -2,11 +2,56 @@
 
 mod writer;
 
+use std::{fmt::Write, sync::OnceLock};
+
 use gateway_config::{Log, LogFormat, LogLevel};
 use tracing::Level;
-use tracing_subscriber::fmt::{self, time::SystemTime};
+use tracing_subscriber::fmt::{
+    self, format,
+    time::{FormatTime, SystemTime},
+};
+
+use crate::access_log::Said;
 
 pub use writer::Writer;
+
+static REQUESTS: OnceLock<Option<Requests>> = OnceLock::new();
+
+/// Where the lines of requests go.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    writer: Writer,
+    json: bool,
+}
+
+/// The log of requests, where the gateway has a log of its own; none where it is part of another
+/// service.
+pub(crate) fn requests() -> Option<&'static Requests> {
+    REQUESTS.get()?.as_ref()
+}
+
+impl Requests {
+    /// Writes one line, or nothing where this level is not logged.
+    pub(crate) fn write(&self, said: &Said<'_>) {
+        if !tracing::enabled!(Level::INFO) {
+            return;
+        }
+        let mut line = String::with_capacity(256);
+        let quote = if self.json { "{\"timestamp\":\"" } else { "" };
+        line.push_str(quote);
+        // Writing to a string cannot fail.
+        SystemTime.format_time(&mut format::Writer::new(&mut line)).ok();
+        if self.json {
+            line.push_str("\",\"level\":\"INFO\",\"message\":\"request\",");
+            let said = serde_json::to_string(said).unwrap_or_default();
+            line.push_str(said.strip_prefix('{').unwrap_or("}"));
+            line.push('\n');
+        } else {
+            writeln!(line, "  INFO request {said}").ok();
+        }
+        self.writer.line(line.as_bytes());
+    }
+}
 
 /// Logs from here on.  The guard writes what is left when it is dropped.
 ///
@@ -33,5 +78,7 @@ pub fn start(log: &Log) -> Result<Writer, tracing::subscriber::SetGlobalDefaultE
         }
         _ => tracing::subscriber::set_global_default(lines.finish())?,
     }
+    let json = matches!(log.format, LogFormat::Json);
+    REQUESTS.get_or_init(|| Some(Requests { writer: writer.clone(), json }));
     Ok(writer)
 }

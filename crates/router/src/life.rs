@@ -122,6 +122,12 @@ impl Life {
         self.become_(State::Backoff);
     }
 
+    /// The sentence about a server that has failed just now.
+    pub(crate) fn failure(&self) -> TransportError {
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        self.refusal(wait)
+    }
+
     /// The sentence about a server that is not tried now.
     fn refusal(&self, wait: Duration) -> TransportError {
         let secs = wait.as_secs() + 1;

@@ -238,9 +238,7 @@ impl Transport for Server {
         async move {
             self.start();
             let inner = &self.0.inner;
-            if inner.upstream.life().state == State::Closed {
-                inner.upstream.life().admit().map_err(|error| error.of(&inner.name))?;
-            }
+            inner.upstream.ready().await?;
             let session = Some(sessions::new_id()?);
             let endpoint = Endpoint { uri: opening.at, session };
             let session = ClientSession::new(endpoint, opening.caller, Arc::clone(inner));

@@ -142,6 +142,34 @@ impl Upstream {
         }
     }
 
+    /// Waits for a server that is starting, and tries one that has failed: so that a session is
+    /// not opened only to learn at its first request that there is nobody.
+    pub(crate) async fn ready(&self) -> Result<(), TransportError> {
+        let deadline = Instant::now() + self.options.start_timeout;
+        let state = self.life().state;
+        match state {
+            State::Ready | State::Idle => return Ok(()),
+            State::Closed => return self.admit(),
+            State::Starting => match tokio::time::timeout_at(deadline, self.trying.lock()).await {
+                Ok(trying) => drop(trying),
+                Err(_) => return Err(self.too_slow()),
+            },
+            State::Backoff | State::Parked => {
+                let patience = self.life().patience();
+                if let Some(wait) = patience {
+                    tokio::time::sleep(wait).await;
+                }
+                self.admit()?;
+                self.warm_up().await;
+            }
+        }
+        let life = self.life();
+        match life.state {
+            State::Ready | State::Idle | State::Starting => Ok(()),
+            _ => Err(life.failure().of(&self.name)),
+        }
+    }
+
     /// Whether a link of several sessions' may carry this one, and which.
     fn share(&self, hello: &Hello, caller: &Caller) -> Share {
         let key = |subject| Share::With(Key { subject, version: hello.version });

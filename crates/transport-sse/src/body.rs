@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::stream::EventBody;
@@ -119,7 +120,12 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    match tokio::time::timeout(timeout, read_patiently(body, max)).await {
+    let mut reading = pin!(read_patiently(body, max));
+    // Most bodies are there already: those need no timer.
+    if let Some(read) = reading.as_mut().now_or_never() {
+        return read;
+    }
+    match tokio::time::timeout(timeout, reading).await {
         Ok(read) => read,
         Err(_) => Err(ReadError::Timeout { after: timeout }),
     }

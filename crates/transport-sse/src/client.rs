@@ -191,6 +191,11 @@ impl Stream {
                 reply.await
             }
             Either::Right((reply, posting)) => {
+                // Mostly the acceptance is there too, and only to be read.
+                let mut posting = posting;
+                if (&mut posting).now_or_never().is_some() {
+                    return reply;
+                }
                 let rest = tokio::time::timeout(POST_REST_TIMEOUT, posting);
                 self.tasks.spawn(async move {
                     if let Ok(Err(error)) = rest.await {

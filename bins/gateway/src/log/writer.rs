@@ -61,6 +61,21 @@ impl Writer {
         writer
     }
 
+    /// Adds a line; drops it where too many are waiting.
+    pub(crate) fn line(&self, line: &[u8]) {
+        let mut waiting = self.0.waiting();
+        if WAITING_BYTES_MAX < waiting.lines.len() + line.len() {
+            waiting.dropped += 1;
+            return;
+        }
+        let wake = waiting.lines.is_empty() && !waiting.writing;
+        waiting.lines.extend_from_slice(line);
+        drop(waiting);
+        if wake {
+            self.0.woken.notify_one();
+        }
+    }
+
     /// Waits until everything is written, but no longer than a second.
     pub fn flush(&self) {
         let waiting = self.0.waiting();
@@ -72,17 +87,7 @@ impl Writer {
 
 impl Write for Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.0.waiting();
-        if WAITING_BYTES_MAX < waiting.lines.len() + line.len() {
-            waiting.dropped += 1;
-            return Ok(line.len());
-        }
-        let wake = waiting.lines.is_empty() && !waiting.writing;
-        waiting.lines.extend_from_slice(line);
-        drop(waiting);
-        if wake {
-            self.0.woken.notify_one();
-        }
+        self.line(line);
         Ok(line.len())
     }
 
