@@ -7,6 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The hidden command by which the gateway starts itself as the supervisor of a child.
 pub const SUPERVISE: &str = "__supervise";
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  gateway serve --config gateway.json
+  gateway serve -- npx -y @modelcontextprotocol/server-filesystem /tmp
+  gateway serve";
+const STDIO_EXAMPLES: &str = "\
+Examples:
+  gateway stdio postgres --config gateway.json
+  gateway stdio https://mcp.example.org/mcp --header 'Authorization: Bearer TOKEN'";
+
 /// One door to any number of MCP servers.
 ///
 /// Any MCP client, over stdio, HTTP+SSE or Streamable HTTP, works with any MCP server behind,
@@ -23,19 +33,12 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve MCP servers: those of a configuration, one given as a command, or a demonstration
-    ///
-    /// gateway serve --config gateway.json
-    /// gateway serve -- npx -y @modelcontextprotocol/server-filesystem /tmp
-    /// gateway serve
-    #[command(verbatim_doc_comment)]
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Say what a configuration means, secrets masked; exit code 2 if it is wrong
     Check(Check),
     /// Offer one server on standard input and output, for clients that only speak stdio
-    ///
-    /// gateway stdio postgres --config gateway.json
-    /// gateway stdio https://mcp.example.org/mcp --header 'Authorization: Bearer TOKEN'
-    #[command(verbatim_doc_comment)]
+    #[command(after_help = STDIO_EXAMPLES)]
     Stdio(Stdio),
     /// Ask a running gateway how its servers are; exit code 1 if one is not well
     Status(Status),
