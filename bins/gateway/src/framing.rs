@@ -15,6 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The longest head that is looked at across reads; hyper's own bound refuses longer ones.
@@ -22,29 +23,20 @@ const HEAD_LEN_MAX: usize = 64 << 10;
 
 /// What was seen of one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Arc<Marks>);
-
-#[derive(Debug, Default)]
-struct Marks {
-    begun: AtomicBool,
-    ambiguous: AtomicBool,
-}
+pub struct Seen(Arc<AtomicBool>);
 
 impl Seen {
-    /// Whether a whole head has come.
-    pub fn has_begun(&self) -> bool {
-        self.0.begun.load(Ordering::Relaxed)
-    }
-
     /// Whether a head came that gives the length of its body twice.
     pub fn is_ambiguous(&self) -> bool {
-        self.0.ambiguous.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 /// A connection whose request heads are looked at.
 #[derive(Debug)]
 pub struct Watched<S> {
+    /// What was read before, and is to be read again.
+    first: Bytes,
     stream: S,
     seen: Seen,
     stage: Stage,
@@ -61,10 +53,10 @@ enum Stage {
 // === impl Watched ===
 
 impl<S> Watched<S> {
-    /// Looks at what is read from `stream`.
-    pub fn new(stream: S) -> (Self, Seen) {
+    /// Looks at what is read: what was read from `stream` already, and then what still comes.
+    pub fn new(first: Bytes, stream: S) -> (Self, Seen) {
         let seen = Seen::default();
-        (Self { stream, seen: seen.clone(), stage: Stage::Head, head: Vec::new() }, seen)
+        (Self { first, stream, seen: seen.clone(), stage: Stage::Head, head: Vec::new() }, seen)
     }
 
     fn look(&mut self, bytes: &[u8]) {
@@ -92,9 +84,8 @@ impl<S> Watched<S> {
     fn judge_head(&mut self, ambiguous: bool) {
         self.stage = Stage::Body;
         self.head = Vec::new();
-        self.seen.0.begun.store(true, Ordering::Relaxed);
         if ambiguous {
-            self.seen.0.ambiguous.store(true, Ordering::Relaxed);
+            self.seen.0.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -106,7 +97,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = if self.first.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        } else {
+            let len = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first.split_to(len));
+            if self.first.is_empty() {
+                self.first = Bytes::new();
+            }
+            Poll::Ready(Ok(()))
+        };
         if matches!(read, Poll::Ready(Ok(()))) {
             self.look(buf.filled().get(before..).unwrap_or_default());
         }
@@ -173,18 +173,18 @@ mod tests {
 
     use super::*;
 
-    const BOTH: &[u8] =
+    const BOTH: &[u8; 75] =
         b"POST / HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     /// Reads requests in pieces of `size` bytes, with an answer after each.
     async fn seen(requests: &[&[u8]], size: usize) -> bool {
         let (mut client, server) = tokio::io::duplex(4096);
-        let (mut watched, seen) = Watched::new(server);
+        let (mut watched, seen) = Watched::new(Bytes::new(), server);
         for request in requests {
             for piece in request.chunks(size) {
                 client.write_all(piece).await.unwrap();
-                let mut buffer = [0; 4096];
-                watched.read(&mut buffer).await.unwrap();
+                let mut read = [0; 4096];
+                watched.read_exact(&mut read[..piece.len()]).await.unwrap();
             }
             watched.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         }
@@ -199,6 +199,18 @@ mod tests {
             assert!(seen(&[one, BOTH], size).await, "{size}");
             assert!(!seen(&[one, one], size).await, "{size}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_is_looked_at_too() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let (first, rest) = BOTH.split_at(40);
+        let (mut watched, seen) = Watched::new(Bytes::from_static(first), server);
+        client.write_all(rest).await.unwrap();
+        let mut read = [0; BOTH.len()];
+        watched.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, BOTH);
+        assert!(seen.is_ambiguous());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! A request's way through the rooms, and its answer's way back:
 //!
-//! 1. [`listen`] accepts a connection and reads requests off it.
+//! 1. [`listen`] accepts a connection, [`connection`] reads requests off it.
 //! 2. [`door`] checks where it comes from, finds the route, asks `auth` who calls, hands it to a
 //!    server half, and writes one line of log when the answer comes back.
 //! 3. The server half, `transport_*::server`, makes an exchange of it.
@@ -16,6 +16,7 @@ mod access_log;
 mod answer;
 pub mod assemble;
 pub mod cli;
+pub mod connection;
 pub mod door;
 pub mod framing;
 pub mod home;

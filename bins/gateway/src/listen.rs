@@ -1,37 +1,25 @@
-//! Connections: where they come in, and how many.
+//! Where connections come in: ports, sockets, and the certificates shown there.
 
 use std::{
-    convert::Infallible,
-    fmt, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures::future::Either;
-use gateway_config::{Limits, Listen, Timeouts, Tls};
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
+use gateway_config::{Listen, Tls};
+use rustix::net::sockopt;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-    time::sleep,
+    net::{TcpListener, TcpStream, UnixListener},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::{door::Door, framing::Watched};
-
-/// How long to wait when no connection can be accepted, mostly for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After how much silence the kernel asks whether a client is still there.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// A place that connections come in at.
 #[derive(Debug)]
@@ -119,12 +107,13 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<Stream> {
+    /// The next connection.  A client that takes nothing for as long as `write_timeout` loses it:
+    /// the kernel sees to that, whatever is waiting to be written.
+    pub(crate) async fn accept(&self, write_timeout: Duration) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Small answers are not to wait for the peer's acknowledgement of the last.
-                stream.set_nodelay(true)?;
+                tune(&stream, write_timeout)?;
                 Ok(Box::new(stream))
             }
             Self::Unix(listener, _) => {
@@ -133,6 +122,19 @@ impl Listener {
             }
         }
     }
+}
+
+fn tune(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
+    // Small answers are not to wait for the peer's acknowledgement of the last.
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_IDLE)?;
+    let ms = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, ms)?;
+    #[cfg(not(target_os = "linux"))]
+    let _: u32 = ms;
+    Ok(())
 }
 
 impl Drop for Listener {
@@ -159,9 +161,10 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What bytes come and go by.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-type Stream = Box<dyn Duplex>;
+pub(crate) type Stream = Box<dyn Duplex>;
 
 /// Reads a certificate chain and its key.
 pub fn tls(files: &Tls) -> Result<TlsAcceptor, ListenError> {
@@ -183,111 +186,4 @@ pub fn tls(files: &Tls) -> Result<TlsAcceptor, ListenError> {
         .map_err(|error| bad(&files.key, error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// How connections are treated.
-#[derive(Clone)]
-pub struct Connections {
-    http: auto::Builder<TokioExecutor>,
-    tls: Option<TlsAcceptor>,
-    handshake_timeout: Duration,
-    room: Arc<Semaphore>,
-    tasks: TaskTracker,
-}
-
-impl Connections {
-    /// Within these limits, with TLS if there is an acceptor.
-    pub fn new(limits: &Limits, timeouts: &Timeouts, tls: Option<TlsAcceptor>) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.header_read_timeout)
-            .max_headers(limits.header_count_max)
-            .max_buf_size(limits.header_len_max.max(8192))
-            // A client that has nothing more to say is still waiting for its answer.
-            .half_close(true);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(limits.header_len_max).unwrap_or(u32::MAX))
-            .max_concurrent_streams(256)
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .keep_alive_timeout(Duration::from_secs(20));
-        Self {
-            http,
-            tls,
-            handshake_timeout: timeouts.header_read_timeout,
-            room: Arc::new(Semaphore::new(limits.connection_max)),
-            tasks: TaskTracker::new(),
-        }
-    }
-
-    /// Answers what comes in, until told to stop.
-    pub async fn serve(&self, listener: Listener, door: Arc<Door>, stop: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        loop {
-            let next = async {
-                let room = Arc::clone(&self.room).acquire_owned().await;
-                (room, listener.accept().await)
-            };
-            let (room, stream) = tokio::select! {
-                next = next => next,
-                () = stop.cancelled() => break,
-            };
-            let stream = match stream {
-                Ok(stream) => stream,
-                Err(error) => {
-                    // Out of descriptors, as like as not: others need time to close theirs.
-                    warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let (http, door) = (self.http.clone(), Arc::clone(&door));
-            let (tls, timeout) = (self.tls.clone(), self.handshake_timeout);
-            let watcher = graceful.watcher();
-            self.tasks.spawn(async move {
-                let stream = match tls {
-                    None => stream,
-                    Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => Box::new(stream) as Stream,
-                        Ok(Err(error)) => return debug!(%error, "no TLS came of a connection"),
-                        Err(_) => return debug!("a TLS handshake took too long"),
-                    },
-                };
-                let (stream, seen) = Watched::new(stream);
-                let begun = seen.clone();
-                let answer = service_fn(move |request| {
-                    let (door, seen) = (Arc::clone(&door), seen.clone());
-                    // In a box, since hyper keeps room for the future as long as the connection
-                    // lives, and most of them are idle most of the time.
-                    Box::pin(async move { Ok::<_, Infallible>(door.answer(request, &seen).await) })
-                });
-                let connection = http.serve_connection(TokioIo::new(stream), answer).into_owned();
-                let served = pin!(watcher.watch(connection));
-                // hyper measures a head from its first byte, and waits for that without end.
-                let ended = match futures::future::select(served, pin!(sleep(timeout))).await {
-                    Either::Left((ended, _)) => ended,
-                    Either::Right(((), served)) if begun.has_begun() => served.await,
-                    Either::Right(_) => return debug!("a connection asked for nothing in time"),
-                };
-                if let Err(error) = ended {
-                    debug!(error, "a connection ended badly");
-                }
-                drop(room);
-            });
-        }
-        // What is being written is written; an idle connection ends at once.
-        if tokio::time::timeout(Duration::from_secs(1), graceful.shutdown()).await.is_err() {
-            debug!("some connections did not end in time");
-        }
-    }
-}
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections")
-            .field("tls", &self.tls.is_some())
-            .field("room", &self.room.available_permits())
-            .finish_non_exhaustive()
-    }
 }

@@ -165,7 +165,7 @@ impl Stream {
         let (posts, stop) = (Arc::clone(&wire), over.clone());
         tasks.spawn(async move {
             while let Some(Some(message)) = stop.run_until_cancelled(cancellations.recv()).await {
-                if let Err(error) = posts.tell(message).await {
+                if let Err(error) = posts.tell(*message).await {
                     debug!(%error, "server did not hear of a cancellation");
                 }
             }

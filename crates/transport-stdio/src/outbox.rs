@@ -164,7 +164,10 @@ impl Outbox {
     }
 
     /// Writes what others leave behind and what comes down `cancellations`, until closed.
-    pub(crate) async fn run(&self, mut cancellations: mpsc::Receiver<Message>) -> io::Result<()> {
+    pub(crate) async fn run(
+        &self,
+        mut cancellations: mpsc::Receiver<Box<Message>>,
+    ) -> io::Result<()> {
         let mut more = true;
         future::poll_fn(|cx| {
             loop {

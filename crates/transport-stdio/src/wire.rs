@@ -56,7 +56,7 @@ impl Wire {
         name: Arc<str>,
         outbox: Outbox,
         limits: Limits,
-    ) -> (Self, mpsc::Receiver<Message>) {
+    ) -> (Self, mpsc::Receiver<Box<Message>>) {
         let (board, cancellations) = Switchboard::new(limits.board);
         (Self { name, board, outbox, limits, ended: OnceLock::new() }, cancellations)
     }

@@ -10,9 +10,10 @@ use tracing::{info, warn};
 use crate::{
     assemble,
     cli::Serve,
+    connection::Connections,
     door::Door,
     home,
-    listen::{self, Connections, Listener},
+    listen::{self, Listener},
     log, run,
 };
 

@@ -41,7 +41,7 @@ pub struct Switchboard(Arc<Board>);
 
 struct Board {
     state: Mutex<State>,
-    outgoing: mpsc::Sender<Message>,
+    outgoing: mpsc::Sender<Box<Message>>,
     max: SwitchboardMax,
 }
 
@@ -103,7 +103,7 @@ impl Switchboard {
     ///
     /// Down the receiver comes what the board has to say, for the binding to write: cancellations
     /// of abandoned requests, refusals of the peer's requests that nobody listens to.
-    pub fn new(max: SwitchboardMax) -> (Self, mpsc::Receiver<Message>) {
+    pub fn new(max: SwitchboardMax) -> (Self, mpsc::Receiver<Box<Message>>) {
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
         let state = State { listener: Some(Inbox::new(max.inbox)), ..State::default() };
         let board = Board { state: Mutex::new(state), outgoing, max };
@@ -284,7 +284,7 @@ impl Switchboard {
     /// Hands the binding a message of our own; lost if it is far behind.
     fn write(&self, message: Option<Message>) {
         let Some(message) = message else { return };
-        if self.0.outgoing.try_send(message).is_err() {
+        if self.0.outgoing.try_send(Box::new(message)).is_err() {
             debug!("the peer is gone, or too busy to hear of it");
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn board() -> (Switchboard, mpsc::Receiver<Message>) {
+fn board() -> (Switchboard, mpsc::Receiver<Box<Message>>) {
     Switchboard::new(SwitchboardMax::default())
 }
 

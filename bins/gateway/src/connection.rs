@@ -1,0 +1,189 @@
+//! Connections: how many, how long they may take to say what they want, and by which HTTP.
+
+use std::{convert::Infallible, fmt, future::Future, io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use gateway_config::{Limits, Timeouts};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+use transport_sse::body::Outgoing;
+
+use crate::{
+    door::Door,
+    framing::{Seen, Watched},
+    listen::{Listener, Stream},
+};
+
+/// How long to wait when no connection can be accepted, mostly for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections may take to end when all has been said.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How every HTTP/2 connection begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read to tell one HTTP from the other.
+const FIRST_READ_LEN_MAX: usize = 2048;
+
+/// How connections are treated.
+#[derive(Clone)]
+pub struct Connections {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    /// For the TLS handshake, and again for the first byte.
+    first_byte_timeout: Duration,
+    write_timeout: Duration,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// Within these limits, with TLS if there is an acceptor.
+    pub fn new(limits: &Limits, timeouts: &Timeouts, tls: Option<TlsAcceptor>) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.header_read_timeout)
+            .max_headers(limits.header_count_max)
+            .max_buf_size(limits.header_len_max.max(8192))
+            // A client that has nothing more to say is still waiting for its answer.
+            .half_close(true);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.header_len_max).unwrap_or(u32::MAX))
+            .max_concurrent_streams(256)
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self {
+            http1,
+            http2,
+            tls,
+            first_byte_timeout: timeouts.header_read_timeout,
+            write_timeout: timeouts.write_timeout,
+            room: Arc::new(Semaphore::new(limits.connection_max)),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Answers what comes in, until told to stop.
+    pub async fn serve(&self, listener: Listener, door: Arc<Door>, stop: CancellationToken) {
+        let graceful = GracefulShutdown::new();
+        loop {
+            let next = async {
+                let room = Arc::clone(&self.room).acquire_owned().await;
+                (room, listener.accept(self.write_timeout).await)
+            };
+            let (room, stream) = tokio::select! {
+                next = next => next,
+                () = stop.cancelled() => break,
+            };
+            let stream = match stream {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Out of descriptors, as like as not: others need time to close theirs.
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (this, door, watcher) = (self.clone(), Arc::clone(&door), graceful.watcher());
+            self.tasks.spawn(async move {
+                if let Err(error) = Box::pin(this.connection(stream, door, watcher)).await {
+                    debug!(%error, "a connection ended badly");
+                }
+                drop(room);
+            });
+        }
+        // What is being written is written; an idle connection ends at once.
+        if timeout(END_TIMEOUT, graceful.shutdown()).await.is_err() {
+            debug!("some connections did not end in time");
+        }
+    }
+
+    async fn connection(
+        self,
+        stream: Stream,
+        door: Arc<Door>,
+        watcher: Watcher,
+    ) -> Result<(), ConnectionError> {
+        let stream = match &self.tls {
+            None => stream,
+            Some(tls) => match timeout(self.first_byte_timeout, tls.accept(stream)).await {
+                Ok(stream) => Box::new(stream.map_err(ConnectionError::Tls)?),
+                Err(_) => return Err(ConnectionError::Slow("TLS handshake")),
+            },
+        };
+        let (first, stream) = match timeout(self.first_byte_timeout, first_bytes(stream)).await {
+            Ok(begun) => begun.map_err(ConnectionError::Read)?,
+            Err(_) => return Err(ConnectionError::Slow("first byte")),
+        };
+        let is_http2 = first.starts_with(PREFACE);
+        let (stream, seen) = Watched::new(first, stream);
+        let stream = TokioIo::new(stream);
+        let service = service_fn(move |request| answer(Arc::clone(&door), request, seen.clone()));
+        // In boxes, so that what an HTTP/1 connection needs is all it costs.
+        let served = match is_http2 {
+            false => Box::pin(watcher.watch(self.http1.serve_connection(stream, service))).await,
+            true => Box::pin(watcher.watch(self.http2.serve_connection(stream, service))).await,
+        };
+        served.map_err(ConnectionError::Http)
+    }
+}
+
+/// Why a connection was not served to its end.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("no TLS came of it: {0}")]
+    Tls(io::Error),
+    #[error("the {0} did not come in time")]
+    Slow(&'static str),
+    #[error("it broke: {0}")]
+    Read(io::Error),
+    #[error("{0}")]
+    Http(hyper::Error),
+}
+
+/// One answer, in a box: hyper keeps room for the future as long as the connection lives, and
+/// most connections are idle most of the time.
+fn answer(
+    door: Arc<Door>,
+    request: Request<Incoming>,
+    seen: Seen,
+) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
+    Box::pin(async move { Ok(door.answer(request, &seen).await) })
+}
+
+/// Reads until it is clear which HTTP this is.
+async fn first_bytes(mut stream: Stream) -> io::Result<(Bytes, Stream)> {
+    let mut first = BytesMut::with_capacity(FIRST_READ_LEN_MAX);
+    loop {
+        let read = stream.read_buf(&mut first).await?;
+        let undecided = first.len() < PREFACE.len() && PREFACE.starts_with(&first);
+        if read == 0 || !undecided {
+            return Ok((first.freeze(), stream));
+        }
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("tls", &self.tls.is_some())
+            .field("room", &self.room.available_permits())
+            .finish_non_exhaustive()
+    }
+}
