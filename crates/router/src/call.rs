@@ -185,7 +185,7 @@ impl Clock {
         let quiet = elapsed.saturating_sub(Duration::from_millis(last));
         let (what, limit, key) = match last {
             _ if timeouts.total_timeout <= elapsed => {
-                ("not finished", timeouts.total_timeout, "totalTimeout")
+                ("not finished", timeouts.total_timeout, "requestTimeout")
             }
             0 if timeouts.first_byte_timeout <= quiet => {
                 ("no answer", timeouts.first_byte_timeout, "firstByteTimeout")

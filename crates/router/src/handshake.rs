@@ -37,13 +37,13 @@ impl Hello {
     }
 
     /// What a link of this session's own is opened with: the client's message, in the revision
-    /// that the session speaks.
-    pub(crate) fn forwarded(&self) -> Result<Message, ParseError> {
+    /// `offered`.
+    pub(crate) fn forwarded(&self, offered: ProtocolVersion) -> Result<Message, ParseError> {
         let said: Initialize<'_> = self.message.read()?;
-        if said.version() == self.version.as_str() {
+        if said.version() == offered.as_str() {
             return Ok(self.message.clone());
         }
-        self.message.with_part(said.protocol_version, &self.version.as_str())
+        self.message.with_part(said.protocol_version, &offered.as_str())
     }
 }
 
@@ -131,8 +131,9 @@ mod tests {
     fn a_clients_words_are_passed_on_as_they_are() {
         let hello = hello("2025-03-26");
         assert!(hello.can_be_asked);
-        assert_eq!(hello.forwarded().unwrap().as_bytes(), hello.message.as_bytes());
-        let newer = self::hello("2026-07-28").forwarded().unwrap();
+        assert_eq!(hello.forwarded(hello.version).unwrap().as_bytes(), hello.message.as_bytes());
+        let newer = self::hello("2026-07-28");
+        let newer = newer.forwarded(newer.version).unwrap();
         assert!(newer.body().unwrap().contains(r#""protocolVersion":"2025-11-25","clientInfo""#));
     }
 

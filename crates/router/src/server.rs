@@ -6,8 +6,11 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use mcp_jsonrpc::transport::{
-    Caller, Endpoint, InboxMax, Opening, Session, SessionId, Transport, TransportError,
+use mcp_jsonrpc::{
+    ProtocolVersion,
+    transport::{
+        Caller, Endpoint, InboxMax, Opening, Session, SessionId, Transport, TransportError,
+    },
 };
 use tokio::time::MissedTickBehavior;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -89,6 +92,8 @@ pub enum Startup {
 pub struct Options {
     /// Who shares a link.
     pub isolation: Isolation,
+    /// The revision that links are opened in; none: that of the session, or the newest.
+    pub version: Option<ProtocolVersion>,
     /// What a link is.
     pub wire: Wire,
     /// When the server is started.
@@ -109,6 +114,8 @@ pub struct Options {
     pub link_max: usize,
     /// How long a shared link is kept that no session uses.
     pub link_idle_timeout: Duration,
+    /// How many streams may listen to one session at once; one more ends the oldest.
+    pub stream_max: usize,
     /// How many requests of one session may be answered at once.
     pub in_flight_max: usize,
     /// How many subscriptions of one session are kept for when its server comes back.
@@ -121,6 +128,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             isolation: Isolation::default(),
+            version: None,
             wire: Wire::default(),
             startup: Startup::default(),
             start_timeout: Duration::from_secs(60),
@@ -131,6 +139,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
             link_idle_timeout: Duration::from_secs(5 * 60),
+            stream_max: 16,
             in_flight_max: 256,
             subscriptions_max: 1024,
             inbox: InboxMax::default(),
@@ -277,5 +286,7 @@ impl Inner {
     }
 }
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod tests;

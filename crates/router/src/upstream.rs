@@ -89,7 +89,7 @@ impl Upstream {
     ) -> Result<Acquired, TransportError> {
         let key = match self.share(hello, caller) {
             Share::Own => {
-                let message = hello.forwarded().map_err(unwritten)?;
+                let message = hello.forwarded(self.offered(hello)).map_err(unwritten)?;
                 return self.open(message, caller, false).await;
             }
             Share::With(key) => key,
@@ -116,7 +116,8 @@ impl Upstream {
         if self.pool.has_spare() {
             return;
         }
-        let message = match handshake::own(ProtocolVersion::LATEST_LEGACY) {
+        let offered = self.options.version.unwrap_or(ProtocolVersion::LATEST_LEGACY);
+        let message = match handshake::own(offered) {
             Ok(message) => message,
             Err(error) => return warn!(server = %self.name, %error, "cannot greet"),
         };
@@ -170,9 +171,14 @@ impl Upstream {
         }
     }
 
+    /// The revision that a link for this session is opened in.
+    fn offered(&self, hello: &Hello) -> ProtocolVersion {
+        self.options.version.unwrap_or(hello.version)
+    }
+
     /// Whether a link of several sessions' may carry this one, and which.
     fn share(&self, hello: &Hello, caller: &Caller) -> Share {
-        let key = |subject| Share::With(Key { subject, version: hello.version });
+        let key = |subject| Share::With(Key { subject, version: self.offered(hello) });
         match (self.options.isolation, self.options.wire) {
             (Isolation::Shared, _) => key(None),
             (Isolation::Caller, _) => key(caller.subject.clone()),

@@ -86,7 +86,7 @@ async fn progress_buys_time_but_not_for_ever() {
         error = error => error,
         () = sweep => unreachable!(),
     };
-    assert!(error.to_string().contains("`totalTimeout`"), "{error}");
+    assert!(error.to_string().contains("`requestTimeout`"), "{error}");
     assert_eq!(began.elapsed().as_secs(), 60);
 }
 

@@ -12,8 +12,6 @@ use tracing::warn;
 
 use super::ClientSession;
 
-/// How many streams may listen to one session at once; one more ends the first.
-const LISTENERS_MAX: usize = 8;
 /// How much is kept while nobody listens.
 const BACKLOG_MAX: InboxMax = InboxMax { queue_len_max: 64, queue_bytes_max: 256 << 10 };
 
@@ -84,7 +82,8 @@ impl ClientSession {
             let mut state = self.state();
             let kept = state.backlog.take();
             let inbox = kept.unwrap_or_else(|| Inbox::new(self.server.options.inbox));
-            if LISTENERS_MAX <= state.listeners.len() {
+            // A client that lost a stream and opens another must not be kept out by the lost one.
+            while self.server.options.stream_max.max(1) <= state.listeners.len() {
                 state.listeners.remove(0).finish(Ok(None));
             }
             state.listeners.push(Arc::clone(&inbox));

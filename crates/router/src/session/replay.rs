@@ -61,10 +61,12 @@ impl ClientSession {
         match message.method() {
             Some("logging/setLevel") => state.log_level = Some(message),
             Some("resources/subscribe") => {
-                if let Ok(resource) = message.read::<Resource<'_>>()
-                    && state.subscriptions.len() < self.server.options.subscriptions_max
-                {
+                let Ok(resource) = message.read::<Resource<'_>>() else { return };
+                if state.subscriptions.len() < self.server.options.subscriptions_max {
                     state.subscriptions.insert(resource.uri.into());
+                } else {
+                    let (server, session) = (&self.server.name, self.id());
+                    warn!(%server, ?session, "a subscription too many: it ends with this link");
                 }
             }
             Some("resources/unsubscribe") => {

@@ -1,0 +1,150 @@
+//! Tests that go to each bound and wait of a server.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use mcp_jsonrpc::transport::{ErrorKind, Event, Reply, func};
+
+use super::*;
+use crate::double::{Client, Double};
+
+const NONE: &str = "{}";
+const ROOTS: &str = r#"{"roots":{}}"#;
+
+fn lazy() -> Options {
+    Options { startup: Startup::Lazy, ..Options::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_more_ends_the_oldest() {
+    let server = Double::new().server(Options { stream_max: 2, ..lazy() });
+    let client = Client::greet(&server, "ann", NONE).await;
+    let mut first = client.listen().await;
+    let mut second = client.listen().await;
+    assert!(first.next().now_or_never().is_none());
+    let _third = client.listen().await;
+    assert_eq!(first.next().await, None);
+    assert!(second.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_pinned_is_the_one_spoken_behind() {
+    for (pinned, asked, answered) in [
+        (ProtocolVersion::V2025_03_26, "2025-06-18", "2025-03-26"),
+        (ProtocolVersion::V2025_11_25, "2025-03-26", "2025-03-26"),
+    ] {
+        for capabilities in [NONE, ROOTS] {
+            let server = Double::new().server(Options { version: Some(pinned), ..lazy() });
+            let client = Client::open(&server, "ann").await;
+            let answer = client.initialize(asked, capabilities).await.unwrap();
+            let expect = format!(r#""protocolVersion":"{answered}""#);
+            assert!(answer.contains(&expect), "{pinned} {answer}");
+            assert_eq!(server.status().protocol_version, Some(pinned.as_str()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_says_nothing_is_not_kept() {
+    let options = Options { handshake_timeout: Duration::from_secs(5), ..lazy() };
+    let server = Double::new().server(options);
+    let client = Client::open(&server, "ann").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(server.status().sessions, 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.status().sessions, 0);
+    let id = client.session.endpoint().session.unwrap();
+    let error = server.find(&id, &Caller::named("ann")).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::NoSession);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_subscriptions_are_kept_as_may_be() {
+    let double = Double::new();
+    let server = double.server(Options { subscriptions_max: 2, ..lazy() });
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    for id in 1..=3 {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"resources/subscribe","params":{{"uri":"mem://{id}"}}}}"#
+        );
+        client.send(&text).await.unwrap();
+    }
+    double.talk(0).die();
+    client.call(5, "echo").await.unwrap();
+    let heard = double.heard();
+    let again = heard.iter().filter(|it| *it == "1 resources/subscribe").count();
+    assert_eq!(again, 2, "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_much_is_kept_for_a_listener_as_may_be() {
+    let double = Double::new();
+    let server = double.server(lazy());
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    client.call(1, "echo").await.unwrap();
+    for _ in 0..100 {
+        double.talk(0).say("notifications/tools/list_changed", None);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut unasked = client.listen().await;
+    let mut kept = 0;
+    while unasked.next().now_or_never().is_some() {
+        kept += 1;
+    }
+    assert_eq!(kept, 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_has_not_started() {
+    let silent = func::from_fn(|_| std::future::pending());
+    let options = Options { start_timeout: Duration::from_secs(7), ..lazy() };
+    let server = Server::new("silent", Arc::new(silent), options);
+    let began = tokio::time::Instant::now();
+    let client = Client::open(&server, "ann").await;
+    let error = client.initialize("2025-06-18", NONE).await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::from_secs(7));
+    assert!(error.said().to_string().contains("`startTimeout`"), "{}", error.said());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_is_left_alone_until_somebody_asks() {
+    let double = Double::new();
+    double.broken.store(true, Ordering::Relaxed);
+    let restart = Restart { crash_loop_count: 3, ..Restart::default() };
+    let server = double.server(Options { restart, ..Options::default() });
+    server.start();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(server.state(), State::Parked);
+    let tried = double.opened.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!((tried, double.opened.load(Ordering::Relaxed)), (3, 3));
+    double.broken.store(false, Ordering::Relaxed);
+    Client::greet(&server, "ann", NONE).await;
+    assert_eq!(server.state(), State::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_before_the_handshake_ends_is_kept_within_reason() {
+    let chatty = func::from_fn(|exchange: mcp_jsonrpc::transport::Exchange| async move {
+        let Some(id) = exchange.message.id().cloned() else { return Ok(Reply::Accepted) };
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
+        let note = mcp_jsonrpc::Message::parse(note).unwrap();
+        let hello = serde_json::json!({
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "serverInfo": { "name": "chatty", "version": "1" },
+        });
+        let answer = mcp_jsonrpc::Message::response(&id, &hello).unwrap();
+        let said = std::iter::repeat_n(note, 1000).chain([answer]);
+        let said = said.map(|message| Ok(Event::from(message)));
+        Ok(Reply::Stream(futures::stream::iter(said.collect::<Vec<_>>()).boxed()))
+    });
+    let server = Server::new("chatty", Arc::new(chatty), lazy());
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    let mut unasked = client.listen().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut heard = 0;
+    while unasked.next().now_or_never().flatten().is_some() {
+        heard += 1;
+    }
+    assert!((1..=64).contains(&heard), "{heard}");
+}
