@@ -62,8 +62,6 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What running requests get when the gateway is told to end.
     pub shutdown_grace: Duration,
-    /// Where to keep what has to survive; `None`: nothing does.
-    pub state_dir: Option<PathBuf>,
     /// What the gateway calls itself where it speaks for itself.
     pub server_name: String,
     /// The version it gives beside; `None`: its own.
@@ -179,7 +177,6 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             shutdown_grace: Duration::from_secs(10),
-            state_dir: None,
             server_name: "mcp-gateway".to_owned(),
             server_version: None,
             servers: BTreeMap::new(),

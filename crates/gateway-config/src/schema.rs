@@ -106,7 +106,6 @@ const GATEWAY: &[Row] = &[
         "`10s`",
         "What running requests get when the gateway is told to end.",
     ),
-    ("stateDir", "path", "", "Where to keep what has to survive a restart."),
     (
         "name",
         "string",
@@ -164,7 +163,7 @@ const SERVER: &[Row] = &[
     ("headers", "object", "`{}`", "Header lines for each request to it."),
     ("ca", "path", "", "Certificates to trust beside the system's (PEM)."),
     ("insecureTls", "boolean", "`false`", "Accept any certificate of it."),
-    ("disabled", "boolean", "`false`", "Do not start or serve it."),
+    ("disabled", "boolean", "`false`", "Do not start it; its routes answer 503 and say so."),
     (
         "startup",
         "`eager`, `lazy`, `required`",
@@ -173,7 +172,7 @@ const SERVER: &[Row] = &[
     ),
     (
         "isolation",
-        "`auto`, `shared`, `caller`, `session`, `request`",
+        "`auto`, `shared`, `caller`, `session`",
         "`auto`",
         "Who shares a session with it.",
     ),
@@ -194,7 +193,7 @@ const SERVER: &[Row] = &[
         "logEnabled",
         "boolean",
         "`true`",
-        "Whether its requests are logged at `info`, or only at `debug`.",
+        "Whether its requests are logged at `info`, or only at `debug`; those refused always are.",
     ),
     ("startTimeout", "duration", "`timeouts.start`", "How long a request waits for it to start."),
     ("connectTimeout", "duration", "`timeouts.connect`", "Connecting to it."),

@@ -95,7 +95,7 @@ settings! {
         connection_max: count = 10_000, "connectionMax";
         /// Sessions of one server; a further one gets 503.
         session_max: count = 10_000, "sessionMax";
-        /// Open listening streams of one session; a further one gets 409.
+        /// Open listening streams of one session; a further one ends the oldest, which may be a dead client's.
         stream_max: count = 16, "streamMax";
         /// Requests of one session that are not answered yet; a further one is refused.
         in_flight_max: count = 256, "inFlightMax";
@@ -121,7 +121,7 @@ settings! {
     pub struct Timeouts {
         /// A request's head in front: slower is an attack or a dead peer.
         header_read_timeout: duration = seconds(10), "headerRead";
-        /// A request's body in front, between two of its parts.
+        /// A request's body in front, from its head to its end.
         body_read_timeout: duration = seconds(30), "bodyRead";
         /// One write to a client that does not read; then its connection is closed.
         write_timeout: duration = seconds(30), "write";
@@ -147,7 +147,7 @@ settings! {
 settings! {
     /// What happens when a server behind dies.
     pub struct Restart {
-        /// The wait before the first new attempt; it doubles with each.
+        /// The wait before the second new attempt; it doubles with each. The first is made at once.
         backoff_min: duration = Duration::from_millis(500), "backoffMin";
         /// The longest wait between two attempts.
         backoff_max: duration = seconds(30), "backoffMax";

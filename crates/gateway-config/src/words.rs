@@ -116,7 +116,5 @@ words! {
         Caller = "caller",
         /// One for each client session.
         Session = "session",
-        /// One for each request.
-        Request = "request",
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The revisions that a server can be pinned to.
-const REVISIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];
+const REVISIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
 /// What becomes of a server's `oauth`.
 pub(crate) const NO_OAUTH: &str =

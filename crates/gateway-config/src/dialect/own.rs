@@ -79,8 +79,6 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     }
     let grace = cx.duration(object, "shutdownGrace");
     cx.set("gateway.shutdownGrace", &mut config.shutdown_grace, grace);
-    let folder = cx.path(object, "stateDir");
-    cx.set("gateway.stateDir", &mut config.state_dir, folder.map(|it| it.map(Some)));
     let name = cx.plain(object, "name");
     cx.set("gateway.name", &mut config.server_name, name);
     let version = cx.plain(object, "version");
