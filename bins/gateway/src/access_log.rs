@@ -7,7 +7,7 @@ use mcp_jsonrpc::transport::Caller;
 use router::route::Door as Way;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{Level, debug, info};
 use transport_sse::{body::Outgoing, note::Note};
 
 use crate::log;
@@ -23,6 +23,8 @@ pub(crate) struct Line {
     uri: Uri,
     server: Option<(Arc<str>, Way)>,
     caller: Option<Arc<str>>,
+    /// Only worth a line at `debug`, unless it is refused.
+    quiet: bool,
 }
 
 /// What a line says, as both formats write it.
@@ -52,12 +54,13 @@ impl Line {
     /// Begins with what the request says.  Its query is left out: it may hold a session id.
     pub(crate) fn begin<B>(request: &Request<B>) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { began: Instant::now(), method, uri, server: None, caller: None }
+        Self { began: Instant::now(), method, uri, server: None, caller: None, quiet: false }
     }
 
-    /// Adds the server it is for.
-    pub(crate) fn server(&mut self, name: &Arc<str>, way: Way) {
+    /// Adds the server it is for, and whether requests for that are worth a line at `info`.
+    pub(crate) fn server(&mut self, name: &Arc<str>, way: Way, logged: bool) {
         self.server = Some((Arc::clone(name), way));
+        self.quiet = !logged;
     }
 
     /// Adds who sent it.
@@ -83,8 +86,10 @@ impl Line {
             us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             reason: note.reason.as_deref().map(shortened),
         };
+        let quiet = self.quiet && said.status < 400;
         match log::requests() {
-            Some(requests) => requests.write(&said),
+            Some(requests) => requests.write(&said, if quiet { Level::DEBUG } else { Level::INFO }),
+            None if quiet => debug!("request {said}"),
             None => info!("request {said}"),
         }
     }

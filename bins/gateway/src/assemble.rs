@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use auth::{Access, Guard, Token, TokenHash};
 use gateway_config::{
-    Accept, Compat, Config, EndpointStyle, Isolation, ServerConfig, Startup, TokenScope,
+    Accept, Compat, Config, EndpointStyle, Isolation, Protocol, ServerConfig, Startup, TokenScope,
     TokenSecret, Upstream,
 };
+use hyper::StatusCode;
 use mcp_jsonrpc::{
     Limits,
     transport::{InboxMax, Transport},
@@ -46,6 +47,12 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
         guard: guard(config),
         origins: Origins::new(config),
         servers,
+        disabled: config
+            .servers
+            .values()
+            .filter(|it| it.disabled)
+            .map(|it| it.name.clone())
+            .collect(),
         began: Instant::now(),
         draining: CancellationToken::new(),
     })
@@ -75,6 +82,11 @@ fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entr
         routes: home::routes(&config.base_path, server),
         messages_path: format!("{}/{}/message", config.base_path, server.name),
         required: server.startup == Startup::Required,
+        logged: server.log_enabled,
+        unknown_session: match config.compat {
+            Compat::Tbxark => StatusCode::BAD_REQUEST,
+            _ => StatusCode::NOT_FOUND,
+        },
     })
 }
 
@@ -97,6 +109,10 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
             Isolation::Session => server::Isolation::Session,
             _ => server::Isolation::Auto,
         },
+        version: match &server.protocol {
+            Protocol::Pinned(revision) => revision.parse().ok(),
+            _ => None,
+        },
         wire: if is_child { Wire::Child } else { Wire::Http },
         startup: match server.startup {
             Startup::Lazy => server::Startup::Lazy,
@@ -117,6 +133,7 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
         session_max: server.session_max,
         session_idle_timeout: config.timeouts.session_idle_timeout,
         link_max: if is_child { server.child_max } else { server.session_max },
+        stream_max: config.limits.stream_max,
         in_flight_max: config.limits.in_flight_max,
         inbox: inbox(config),
         ..Options::default()

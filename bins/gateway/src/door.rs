@@ -1,6 +1,9 @@
 //! The front door: every request comes in here, and every answer goes out, with one line of log.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use auth::{Access, Denied, Guard};
 use hyper::{
@@ -39,6 +42,8 @@ pub struct Door {
     pub(crate) guard: Guard,
     pub(crate) origins: Origins,
     pub(crate) servers: BTreeMap<String, Entry>,
+    /// The servers that are configured and not served.
+    pub(crate) disabled: BTreeSet<String>,
     pub(crate) began: Instant,
     /// Cancelled once no new work is taken.
     pub(crate) draining: CancellationToken,
@@ -57,6 +62,10 @@ pub struct Entry {
     /// Where its HTTP+SSE clients are told to post.
     pub(crate) messages_path: String,
     pub(crate) required: bool,
+    /// Whether each of its requests is worth a line at `info`, or only those refused.
+    pub(crate) logged: bool,
+    /// What a message for an HTTP+SSE session that is not there is answered with.
+    pub(crate) unknown_session: StatusCode,
 }
 
 // === impl Door ===
@@ -87,7 +96,7 @@ impl Door {
             let refusal = Refusal::new(StatusCode::BAD_REQUEST, what);
             return Err(refusal.expect("either `Content-Length` or `Transfer-Encoding`").into());
         }
-        self.origins.check(request.headers(), request.uri())
+        self.origins.check(request)
     }
 
     async fn dispatch<B>(&self, request: Request<B>, line: &mut Line) -> Response<Outgoing>
@@ -108,10 +117,10 @@ impl Door {
         let Some(entry) = self.servers.get(name) else {
             return self.lost(path, request.headers());
         };
-        line.server(entry.server.name(), way);
+        line.server(entry.server.name(), way, entry.logged);
         let caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
-            Err(denied) => return turn_away(&denied),
+            Err(denied) => return self.turn_away(&denied, request.headers()),
         };
         line.caller(&caller);
         entry.handle(way, request, caller).await
@@ -141,7 +150,7 @@ impl Door {
             Route::Ready => self.readiness(),
             Route::Status => match self.guard_admits_anything(headers) {
                 Ok(_) => answer::json(StatusCode::OK, &self.overview(headers)),
-                Err(denied) => turn_away(&denied),
+                Err(denied) => self.turn_away(&denied, headers),
             },
             Route::Home | Route::Server(..) => self.home(headers),
         }
@@ -225,12 +234,17 @@ impl Door {
             && !self.servers.is_empty()
             && let Err(denied) = self.guard.admit(headers, &Access::AnyToken)
         {
-            return turn_away(&denied);
+            return self.turn_away(&denied, headers);
+        }
+        if let Some(name) = self.disabled(path) {
+            let what = format!("server `{name}` is disabled in the configuration");
+            let how = "another server, or its entry without `disabled`";
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what).expect(how);
+            return refusal.routes(None, routes_of(visible)).into_response();
         }
         let nearest = route::nearest(path, visible.iter().map(|(name, _)| name.as_str()));
         let wanted = if path.contains("sse") { Way::Sse } else { Way::Mcp };
         let nearest = nearest.map(|name| format!("{}/{name}/{}", self.base_path, wanted.as_str()));
-        let routes = visible.iter().flat_map(|(_, entry)| entry.routes.clone()).collect();
         let shown: String = path.chars().filter(|it| !it.is_control()).take(200).collect();
         let what = match Route::read(path) {
             Some(Route::Server(name, _)) => format!("there is no server `{name}`"),
@@ -238,7 +252,24 @@ impl Door {
         };
         Refusal::new(StatusCode::NOT_FOUND, what)
             .expect("/NAME/mcp (Streamable HTTP) or /NAME/sse (HTTP+SSE), NAME one of the servers")
-            .routes(nearest, routes)
+            .routes(nearest, routes_of(visible))
+            .into_response()
+    }
+
+    /// The disabled server that a path leads to.
+    fn disabled<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match Route::read(path)? {
+            Route::Server(name, _) => self.disabled.contains(name).then_some(name),
+            _ => None,
+        }
+    }
+
+    /// Asks for a token, or for another one; whoever brought one is told what it opens.
+    fn turn_away(&self, denied: &Denied, headers: &HeaderMap) -> Response<Outgoing> {
+        let routes = routes_of(self.visible(headers).collect());
+        Refusal::new(denied.status(), denied.to_string())
+            .challenge(denied.challenge())
+            .routes(None, routes)
             .into_response()
     }
 
@@ -292,11 +323,17 @@ impl Entry {
         match way {
             Way::Mcp => self.streamable.handle(request, caller).await,
             Way::Sse => self.sse.handle_stream(request, caller, &self.messages_path).await,
-            Way::Messages => self.sse.handle_message(request, caller).await,
+            Way::Messages => {
+                let mut response = self.sse.handle_message(request, caller).await;
+                if response.status() == StatusCode::NOT_FOUND {
+                    *response.status_mut() = self.unknown_session;
+                }
+                response
+            }
         }
     }
 }
 
-fn turn_away(denied: &Denied) -> Response<Outgoing> {
-    Refusal::new(denied.status(), denied.to_string()).challenge(denied.challenge()).into_response()
+fn routes_of(visible: Vec<(&String, &Entry)>) -> Vec<String> {
+    visible.iter().flat_map(|(_, entry)| entry.routes.clone()).collect()
 }

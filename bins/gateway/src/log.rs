@@ -32,8 +32,12 @@ pub(crate) fn requests() -> Option<&'static Requests> {
 
 impl Requests {
     /// Writes one line, or nothing where this level is not logged.
-    pub(crate) fn write(&self, said: &Said<'_>) {
-        if !tracing::enabled!(Level::INFO) {
+    pub(crate) fn write(&self, said: &Said<'_>, level: Level) {
+        let (enabled, level) = match level {
+            Level::DEBUG => (tracing::enabled!(Level::DEBUG), "DEBUG"),
+            _ => (tracing::enabled!(Level::INFO), "INFO"),
+        };
+        if !enabled {
             return;
         }
         let mut line = String::with_capacity(256);
@@ -42,12 +46,12 @@ impl Requests {
         // Writing to a string cannot fail.
         SystemTime.format_time(&mut format::Writer::new(&mut line)).ok();
         if self.json {
-            line.push_str("\",\"level\":\"INFO\",\"message\":\"request\",");
+            write!(line, "\",\"level\":\"{level}\",\"message\":\"request\",").ok();
             let said = serde_json::to_string(said).unwrap_or_default();
             line.push_str(said.strip_prefix('{').unwrap_or("}"));
             line.push('\n');
         } else {
-            writeln!(line, "  INFO request {said}").ok();
+            writeln!(line, " {level:>5} request {said}").ok();
         }
         self.writer.line(line.as_bytes());
     }

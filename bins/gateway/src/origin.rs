@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use gateway_config::{Config, Listen};
 use hyper::{
-    HeaderMap, Method, Response, StatusCode, Uri,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{self, HOST, HeaderValue, ORIGIN},
 };
 use transport_sse::body::Outgoing;
@@ -64,12 +64,17 @@ impl Origins {
     }
 
     /// Refuses what a foreign page sends, and what was meant for somebody else.
-    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Refusal>> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Box<Refusal>> {
+        let (headers, uri, version) = (request.headers(), request.uri(), request.version());
         let mut named = headers.get_all(HOST).iter();
         let (host, another) = (named.next(), named.next());
         if another.is_some() {
             let refusal = Refusal::new(StatusCode::BAD_REQUEST, "two `Host` fields came");
             return Err(refusal.expect("one").into());
+        }
+        if host.is_none() && version == Version::HTTP_11 {
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "no `Host` field came");
+            return Err(refusal.expect("one, as RFC 9112 §3.2 wants it").into());
         }
         // HTTP/2 says it in `:authority`.
         let host = uri.authority().map(|it| it.as_str()).or_else(|| host?.to_str().ok());
@@ -165,6 +170,13 @@ mod tests {
         Origins::new(&Config::parse(text, &env).unwrap())
     }
 
+    fn request(headers: HeaderMap) -> Request<()> {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers;
+        *request.uri_mut() = "/a/mcp".parse().unwrap();
+        request
+    }
+
     #[track_caller]
     fn check(origins: &Origins, host: &str, origin: Option<&str>, expect: Option<u16>) {
         let mut headers = HeaderMap::new();
@@ -172,7 +184,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(ORIGIN, origin.parse().unwrap());
         }
-        let refused = origins.check(&headers, &Uri::from_static("/a/mcp")).err();
+        let refused = origins.check(&request(headers)).err();
         let status = refused.map(|it| it.into_response().status().as_u16());
         assert_eq!(status, expect, "{host} {origin:?}");
     }
@@ -204,6 +216,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(HOST, "localhost".parse().unwrap());
         headers.append(HOST, "localhost".parse().unwrap());
-        assert!(origins.check(&headers, &Uri::from_static("/")).is_err());
+        assert!(origins.check(&request(headers)).is_err());
+    }
+
+    #[test]
+    fn one_host_has_to_be_named() {
+        let origins = origins(r#"{"gateway":{},"mcpServers":{}}"#);
+        let mut request = request(HeaderMap::new());
+        let refusal = origins.check(&request).unwrap_err();
+        assert_eq!(refusal.into_response().status(), StatusCode::BAD_REQUEST);
+        *request.version_mut() = Version::HTTP_10;
+        origins.check(&request).unwrap();
     }
 }

@@ -99,7 +99,6 @@ impl Behind {
         // What is shorter is hardly a secret, and masking it would make last words unreadable.
         let masked =
             stdio.env.values().map(|it| it.expose()).filter(|it| SECRET_LEN_MIN <= it.len());
-        let half = server.stop_timeout / 2;
         Spawn {
             args: stdio.args.iter().map(|arg| arg.expose().into()).collect(),
             env: env.collect(),
@@ -118,7 +117,11 @@ impl Behind {
                 bytes_max: self.limits.stderr_bytes_max,
                 ..StderrMax::default()
             },
-            timeouts: Timeouts { exit_timeout: half, term_timeout: half, ..Timeouts::default() },
+            timeouts: Timeouts {
+                exit_timeout: server.stop_timeout,
+                term_timeout: server.stop_timeout,
+                ..Timeouts::default()
+            },
             ..Spawn::new(&*server.name, stdio.program.expose())
         }
     }
