@@ -209,7 +209,7 @@ mod tests {
         client.write_all(rest).await.unwrap();
         let mut read = [0; BOTH.len()];
         watched.read_exact(&mut read).await.unwrap();
-        assert_eq!(read, BOTH);
+        assert_eq!(&read, BOTH);
         assert!(seen.is_ambiguous());
     }
 
