@@ -3,14 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    deny, doc, fmt, fuzz, lint,
+    deny, doc, fmt, lint,
     run::Outcome,
     suite::{self, Count},
     tidy,
 };
-
-/// How long each fuzz target runs here: long enough for the seeds and a look around.
-const FUZZ_SECONDS: u32 = 5;
 
 /// Runs every check, those after a failure too, and closes with what became of each.
 ///
@@ -22,7 +19,6 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
         ("deny", deny::check(root, strict)),
         ("lint", lint(root)),
         ("doc", doc(root)),
-        ("fuzz", fuzz::run(root, FUZZ_SECONDS, strict)),
     ];
     let mut count = Count::default();
     checks.push(("test", suite::run(root, strict, &[], &mut count)));

@@ -23,7 +23,7 @@ use run::{Outcome, Task};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  ci [--strict]         all of the below up to `test`, and a short replay of the fuzz targets
+  ci [--strict]         all of the below up to `test`, which replays the seeds of the fuzz targets
   fmt                   is every file formatted
   lint                  clippy, warnings denied
   doc                   rustdoc, warnings denied
