@@ -48,6 +48,17 @@ pub(crate) enum Acquired {
     Refused(Message),
 }
 
+/// What a link is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// One session.
+    Own,
+    /// Several, in this revision.
+    Shared(ProtocolVersion),
+    /// Whoever comes first.
+    Spare,
+}
+
 /// Who shares what.
 enum Share {
     Own,
@@ -90,7 +101,7 @@ impl Upstream {
         let key = match self.share(hello, caller) {
             Share::Own => {
                 let message = hello.forwarded(self.offered(hello)).map_err(unwritten)?;
-                return self.open(message, caller, false).await;
+                return self.open(message, caller, Purpose::Own).await;
             }
             Share::With(key) => key,
         };
@@ -103,9 +114,8 @@ impl Upstream {
             return Ok(Acquired::Link(Arc::clone(slot.insert(spare))));
         }
         let message = handshake::own(key.version).map_err(unwritten)?;
-        let acquired = self.open(message, caller, true).await?;
+        let acquired = self.open(message, caller, Purpose::Shared(key.version)).await?;
         if let Acquired::Link(link) = &acquired {
-            self.settle(link).await;
             *slot = Some(Arc::clone(link));
         }
         Ok(acquired)
@@ -121,18 +131,10 @@ impl Upstream {
             Ok(message) => message,
             Err(error) => return warn!(server = %self.name, %error, "cannot greet"),
         };
-        match self.open(message, &Caller::anonymous(), true).await {
-            Ok(Acquired::Link(link)) => {
-                self.settle(&link).await;
-                // A session of an HTTP server costs that server something and saves us nothing.
-                let unused = match self.options.wire {
-                    Wire::Child => self.pool.put_spare(link),
-                    Wire::Http => Some(link),
-                };
-                if let Some(unused) = unused {
-                    self.give_up(unused).await;
-                }
-            }
+        match self.open(message, &Caller::anonymous(), Purpose::Spare).await {
+            // A session of an HTTP server costs that server something and saves us nothing.
+            Ok(Acquired::Link(link)) if self.options.wire == Wire::Http => self.give_up(link).await,
+            Ok(Acquired::Link(_)) => (),
             Ok(Acquired::Refused(answer)) => {
                 let body = answer.body().unwrap_or_default().chars().take(512).collect::<String>();
                 let what = format!("it refuses `initialize`: {body}");
@@ -201,7 +203,7 @@ impl Upstream {
         &self,
         initialize: Message,
         caller: &Caller,
-        shared: bool,
+        purpose: Purpose,
     ) -> Result<Acquired, TransportError> {
         let deadline = Instant::now() + self.options.start_timeout;
         let counted = self.count()?;
@@ -209,14 +211,32 @@ impl Upstream {
             Ok(trying) => trying?,
             Err(_) => return Err(self.too_slow()),
         };
+        // Whoever was waited for may have left one.
+        if let Purpose::Shared(version) = purpose
+            && let Some(spare) = self.pool.take_spare(version)
+        {
+            return Ok(Acquired::Link(spare));
+        }
+        let shared = purpose != Purpose::Own;
         let opening = Opening { caller: caller.clone(), version: None, at: Arc::from("") };
         let began = Instant::now();
         let opening = Link::open(&*self.transport, &self.name, (opening, initialize), shared);
         let error = match tokio::time::timeout_at(deadline, opening).await {
             Ok(Ok(Opened::Link(link))) => {
-                self.well(&link, began);
+                let link = Arc::new(link);
+                if shared {
+                    self.settle(&link).await;
+                }
                 counted.keep();
-                return Ok(Acquired::Link(Arc::new(link)));
+                // Before anybody hears that the server is well: those who wait need no other.
+                if purpose == Purpose::Spare
+                    && self.options.wire == Wire::Child
+                    && let Some(old) = self.pool.put_spare(Arc::clone(&link))
+                {
+                    self.give_up(old).await;
+                }
+                self.well(&link, began);
+                return Ok(Acquired::Link(link));
             }
             Ok(Ok(Opened::Refused(answer))) => {
                 self.life().become_(State::Ready);
