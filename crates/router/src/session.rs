@@ -141,9 +141,14 @@ impl ClientSession {
 
     /// The link that carries this session: the one it has, or a new one where that has ended.
     async fn link(self: &Arc<Self>) -> Result<Arc<Link>, TransportError> {
-        if let Some(link) = self.open_link()? {
-            return Ok(link);
+        match self.open_link()? {
+            Some(link) => Ok(link),
+            // In a box: rare, and large beside the future of a call.
+            None => Box::pin(self.another_link()).await,
         }
+    }
+
+    async fn another_link(self: &Arc<Self>) -> Result<Arc<Link>, TransportError> {
         let _attaching = self.attaching.lock().await;
         if let Some(link) = self.open_link()? {
             return Ok(link);
@@ -188,7 +193,7 @@ impl ClientSession {
     async fn ask(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let method = exchange.message.method().unwrap_or_default();
         match method {
-            "initialize" => return self.initialize(exchange.message).await,
+            "initialize" => return Box::pin(self.initialize(exchange.message)).await,
             "server/discover" => return Err(no_discovery()),
             "ping" if self.state().hello.is_none() => return pong(&exchange.message),
             _ => (),
@@ -266,7 +271,7 @@ impl ClientSession {
             Some("notifications/initialized") => {
                 let link = self.link().await?;
                 if !link.shared && !link.is_listening() {
-                    self.confirm(&link).await;
+                    Box::pin(self.confirm(&link)).await;
                 }
                 return Ok(Reply::Accepted);
             }

@@ -114,9 +114,12 @@ impl Server {
         let mut note = Note::default();
         let answer = match *request.method() {
             Method::POST => self.post(request, caller, &mut note).await,
-            Method::GET => self.listen(request.headers(), &caller, &mut note, true).await,
-            Method::HEAD => self.listen(request.headers(), &caller, &mut note, false).await,
-            Method::DELETE => self.close(request.headers(), &caller, &mut note).await,
+            // In boxes: rare beside POST, whose future they would make larger.
+            Method::GET => Box::pin(self.listen(request.headers(), &caller, &mut note, true)).await,
+            Method::HEAD => {
+                Box::pin(self.listen(request.headers(), &caller, &mut note, false)).await
+            }
+            Method::DELETE => Box::pin(self.close(request.headers(), &caller, &mut note)).await,
             Method::OPTIONS => Ok(respond::options(METHODS)),
             _ => {
                 let words = "an MCP endpoint takes POST for messages, GET for an event stream and \
@@ -159,7 +162,7 @@ impl Server {
                 let answer = self.exchange(head, message, note).await;
                 answer.map_err(|refusal| refusal.about(id.as_ref()))
             }
-            Ok(Frame::Batch(messages)) => self.batch(head, messages, note).await,
+            Ok(Frame::Batch(messages)) => Box::pin(self.batch(head, messages, note)).await,
             Err(error) => Err(Refusal::of_message(&raw, &error)),
         }
     }
@@ -178,7 +181,7 @@ impl Server {
         let Fields { session, carried, .. } = fields;
         if opens {
             let exchange = Exchange { message, caller, version, carried };
-            return self.initialize(exchange, accept, note).await;
+            return Box::pin(self.initialize(exchange, accept, note)).await;
         }
         let session = self.session_for(&session, &caller, version, note).await?;
         let exchange = Exchange { message, caller, version, carried };
