@@ -17,7 +17,7 @@ use hyper_util::{
 use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use transport_sse::body::Outgoing;
 
 use crate::{
@@ -102,8 +102,13 @@ impl Connections {
             };
             let (this, door, watcher) = (self.clone(), Arc::clone(&door), graceful.watcher());
             self.tasks.spawn(async move {
-                if let Err(error) = Box::pin(this.connection(stream, door, watcher)).await {
-                    debug!(%error, "a connection ended badly");
+                match Box::pin(this.connection(stream, door, watcher)).await {
+                    Ok(()) => (),
+                    // Answered before it was a request: its line of log is all there is of it.
+                    Err(ConnectionError::Http(error)) if error.is_parse() => {
+                        info!(status = status_of(&error), reason = %error, "request");
+                    }
+                    Err(error) => debug!(%error, "a connection ended badly"),
                 }
                 drop(room);
             });
@@ -155,6 +160,11 @@ enum ConnectionError {
     Read(io::Error),
     #[error("{0}")]
     Http(hyper::Error),
+}
+
+/// What hyper has answered to a head that it could not read.
+fn status_of(error: &hyper::Error) -> u16 {
+    if error.is_parse_too_large() { 431 } else { 400 }
 }
 
 /// One answer, in a box: hyper keeps room for the future as long as the connection lives, and
