@@ -1,0 +1,25 @@
+//! The gateway as its clients and its operators meet it: the program, a file, a port.
+//!
+//! Everything runs on loopback, and nothing but `sh` is needed.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+mod asked;
+mod cli;
+mod client;
+mod doors;
+mod exact;
+mod http;
+mod life;
+mod process;
+mod refusals;
+mod rig;
+mod routes;
+mod scripts;
+mod streams;
+mod wires;
