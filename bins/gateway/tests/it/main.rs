@@ -10,6 +10,7 @@
 )]
 
 mod asked;
+mod bounds;
 mod cli;
 mod client;
 mod doors;

@@ -157,6 +157,16 @@ fn what_is_no_message_does_not_end_the_stream() {
 }
 
 #[test]
+fn an_id_is_bounded() {
+    for (len, shown) in [(500, true), (EVENT_ID_LEN_MAX, true), (EVENT_ID_LEN_MAX + 1, false)] {
+        let id = "x".repeat(len);
+        let wire = format!("id: {id}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"a\"}}\n\n");
+        let expect = format!("message {} a\n", if shown { &*id } else { "-" });
+        assert_eq!(decode(wire.as_bytes(), 97, 200), expect, "{len}");
+    }
+}
+
+#[test]
 fn an_event_is_bounded() {
     let max = 200 + FIELDS_LEN_MAX;
     let refused = format!("event of more than {max} bytes");
