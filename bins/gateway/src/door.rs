@@ -305,12 +305,13 @@ impl Door {
 
 impl Entry {
     fn overview(&self) -> ServerOverview {
-        let last = self.children.last();
+        let running = self.children.running();
+        let last = running.last().cloned().or_else(|| self.children.last());
         ServerOverview {
             status: self.server.status(),
             transport: self.transport,
             routes: self.routes.clone(),
-            pids: self.children.running().iter().map(ChildInfo::pid).collect(),
+            pids: running.iter().map(ChildInfo::pid).collect(),
             stderr: last.map(|child| child.stderr(STDERR_LINES_SHOWN_MAX)).unwrap_or_default(),
         }
     }
