@@ -50,7 +50,7 @@ pub struct Serve {
     /// The configuration file (JSON; comments are allowed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub config: Option<PathBuf>,
-    /// Where to listen instead: 127.0.0.1:9090, :9090, [::1]:9090, name:9090, unix:/path
+    /// Where to listen instead: 127.0.0.1:9090, :9090, name:9090, unix:/path
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// Serve strangers: allow addresses that others can reach without any token
