@@ -92,7 +92,7 @@ impl Door {
 
     fn check<B>(&self, request: &Request<B>, seen: &Seen) -> Result<(), Box<Refusal>> {
         if seen.is_ambiguous() {
-            let what = "the length of the body is given twice";
+            let what = "the length of the body is given twice, or cannot be read";
             let refusal = Refusal::new(StatusCode::BAD_REQUEST, what);
             return Err(refusal.expect("either `Content-Length` or `Transfer-Encoding`").into());
         }

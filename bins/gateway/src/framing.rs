@@ -3,7 +3,8 @@
 //! hyper reads a request that has both `Content-Length` and `Transfer-Encoding` by the latter and
 //! drops the former, as RFC 9112 §6.3 allows.  Whoever is in front of us may have read it by the
 //! other, and then one request becomes two.  Such a request is refused, so somebody has to see
-//! its head before the parser does.
+//! its head before the parser does: every head, also those that come right behind a body, and
+//! with whatever ends of lines a parser puts up with.
 
 use std::{
     io::{self, IoSlice},
@@ -16,17 +17,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The longest head that is looked at across reads; hyper's own bound refuses longer ones.
-const HEAD_LEN_MAX: usize = 64 << 10;
+/// How much is kept of a line that came in pieces: no line that matters is longer.
+const LINE_KEPT_MAX: usize = 64;
+/// The first line of an HTTP/2 connection (RFC 9113 §3.4), which has no lengths to give twice.
+const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
 
 /// What was seen of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Seen(Arc<AtomicBool>);
 
 impl Seen {
-    /// Whether a head came that gives the length of its body twice.
+    /// Whether a head came that gives the length of its body twice, or in no readable way.
     pub fn is_ambiguous(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -40,14 +44,38 @@ pub struct Watched<S> {
     stream: S,
     seen: Seen,
     stage: Stage,
-    /// What has come of a head that came in pieces.
-    head: Vec<u8>,
+    head: Head,
+    /// What has come of a line that is not complete, at most [`LINE_KEPT_MAX`] bytes.
+    line: Vec<u8>,
 }
 
-#[derive(Debug, PartialEq)]
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
+    /// A line of a head.
     Head,
-    Body,
+    /// So many bytes of a body.
+    Body(u64),
+    /// The line before a chunk.
+    ChunkSize,
+    /// So many bytes of a chunk.
+    Chunk(u64),
+    /// The end of line after a chunk.
+    ChunkEnd,
+    /// A line after the last chunk.
+    Trailer,
+    /// Nothing that has to be looked at.
+    Anything,
+}
+
+/// What is known of a head so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    has_begun: bool,
+    length: Option<u64>,
+    is_encoded: bool,
+    /// Its length is none, or two.
+    is_broken: bool,
 }
 
 // === impl Watched ===
@@ -56,38 +84,132 @@ impl<S> Watched<S> {
     /// Looks at what is read: what was read from `stream` already, and then what still comes.
     pub fn new(first: Bytes, stream: S) -> (Self, Seen) {
         let seen = Seen::default();
-        (Self { first, stream, seen: seen.clone(), stage: Stage::Head, head: Vec::new() }, seen)
+        let (stage, head, line) = (Stage::Head, Head::default(), Vec::new());
+        (Self { first, stream, seen: seen.clone(), stage, head, line }, seen)
     }
 
-    fn look(&mut self, bytes: &[u8]) {
-        if self.stage == Stage::Body || bytes.is_empty() {
+    fn look(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.stage {
+                Stage::Anything => return,
+                Stage::Body(left) => self.skip(bytes, left, Stage::Body, Stage::Head),
+                Stage::Chunk(left) => self.skip(bytes, left, Stage::Chunk, Stage::ChunkEnd),
+                Stage::Head | Stage::ChunkSize | Stage::ChunkEnd | Stage::Trailer => {
+                    self.next_line(bytes)
+                }
+            };
+        }
+    }
+
+    fn skip<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        left: u64,
+        more: fn(u64) -> Stage,
+        then: Stage,
+    ) -> &'b [u8] {
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left.saturating_sub(len as u64);
+        self.stage = if left == 0 { then } else { more(left) };
+        bytes.get(len..).unwrap_or_default()
+    }
+
+    /// Takes a line, or what has come of one; returns what follows.
+    fn next_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let end = memchr(b'\n', bytes);
+        let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        if end.is_none() || !self.line.is_empty() {
+            let room = LINE_KEPT_MAX.saturating_sub(self.line.len()).min(part.len());
+            self.line.extend_from_slice(part.get(..room).unwrap_or_default());
+        }
+        let Some(end) = end else { return &[] };
+        if self.line.is_empty() {
+            self.take_line(part);
+        } else {
+            let line = std::mem::take(&mut self.line);
+            self.take_line(&line);
+        }
+        bytes.get(end + 1..).unwrap_or_default()
+    }
+
+    fn take_line(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.stage = match self.stage {
+            Stage::Head if line.is_empty() && self.head.has_begun => self.end_of_head(),
+            Stage::Head if !self.head.has_begun && line.starts_with(HTTP_2) => Stage::Anything,
+            Stage::Head => {
+                self.head.take(line);
+                Stage::Head
+            }
+            Stage::ChunkSize => match chunk_size(line) {
+                Some(0) => Stage::Trailer,
+                Some(size) => Stage::Chunk(size),
+                None => self.give_up(),
+            },
+            Stage::ChunkEnd if line.is_empty() => Stage::ChunkSize,
+            Stage::ChunkEnd => self.give_up(),
+            Stage::Trailer if line.is_empty() => Stage::Head,
+            stage => stage,
+        };
+    }
+
+    fn end_of_head(&mut self) -> Stage {
+        let head = std::mem::take(&mut self.head);
+        match head.length {
+            _ if head.is_broken => self.give_up(),
+            Some(_) if head.is_encoded => self.give_up(),
+            None if head.is_encoded => Stage::ChunkSize,
+            Some(length) if length > 0 => Stage::Body(length),
+            _ => Stage::Head,
+        }
+    }
+
+    /// Where the next head begins is in doubt from here on: all requests are refused.
+    fn give_up(&self) -> Stage {
+        self.seen.0.store(true, Ordering::Relaxed);
+        Stage::Anything
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Takes the request line, or a field.  Empty lines may come before either (RFC 9112 §2.2).
+    fn take(&mut self, line: &[u8]) {
+        if !self.has_begun {
+            self.has_begun = !line.is_empty();
             return;
         }
-        let end = if self.head.is_empty() { head_end(bytes) } else { None };
-        match end.and_then(|end| bytes.get(..end)) {
-            Some(head) => self.judge_head(is_ambiguous(head)),
-            None => {
-                self.head.extend_from_slice(bytes);
-                match head_end(&self.head) {
-                    Some(end) => {
-                        let head = self.head.get(..end).unwrap_or_default();
-                        let ambiguous = is_ambiguous(head);
-                        self.judge_head(ambiguous);
-                    }
-                    None if HEAD_LEN_MAX < self.head.len() => self.judge_head(false),
-                    None => (),
+        let Some(colon) = memchr(b':', line) else { return };
+        let (name, value) = line.split_at(colon);
+        let name = name.trim_ascii();
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_encoded = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            match number(value, 10) {
+                Some(length) if self.length.is_none_or(|before| before == length) => {
+                    self.length = Some(length);
                 }
+                _ => self.is_broken = true,
             }
         }
     }
+}
 
-    fn judge_head(&mut self, ambiguous: bool) {
-        self.stage = Stage::Body;
-        self.head = Vec::new();
-        if ambiguous {
-            self.seen.0.store(true, Ordering::Relaxed);
-        }
-    }
+/// The size of a chunk; what follows it on its line means nothing here.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
+    number(line.get(..end)?, 16)
+}
+
+/// So many digits make 64 bits, in either way.  More would be cut where a line is.
+const DIGITS_MAX: usize = 20;
+
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
+    // A sign is no digit here.
+    let plain = digits.first()?.is_ascii_hexdigit() && digits.len() <= DIGITS_MAX;
+    u64::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, radix).ok()
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -114,14 +236,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-/// An answer begins: what is read next is a head again.
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stage = Stage::Head;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -130,7 +250,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stage = Stage::Head;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
@@ -147,76 +266,89 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 2)
-}
-
-/// Whether a head gives the length of its body in two ways.
-fn is_ambiguous(head: &[u8]) -> bool {
-    let (mut length, mut encoding) = (false, false);
-    for line in memchr::memchr_iter(b'\n', head).filter_map(|at| head.get(at + 1..)) {
-        length |= starts_with(line, b"content-length");
-        encoding |= starts_with(line, b"transfer-encoding");
-    }
-    length && encoding
-}
-
-fn starts_with(line: &[u8], name: &[u8]) -> bool {
-    let after = line.get(name.len());
-    matches!(after, Some(b':' | b' ' | b'\t'))
-        && line.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name))
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
-    const BOTH: &[u8; 75] =
-        b"POST / HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const BOTH: &str =
+        "POST / HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const NEITHER: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-    /// Reads requests in pieces of `size` bytes, with an answer after each.
-    async fn seen(requests: &[&[u8]], size: usize) -> bool {
-        let (mut client, server) = tokio::io::duplex(4096);
-        let (mut watched, seen) = Watched::new(Bytes::new(), server);
-        for request in requests {
-            for piece in request.chunks(size) {
-                client.write_all(piece).await.unwrap();
-                let mut read = [0; 4096];
-                watched.read_exact(&mut read[..piece.len()]).await.unwrap();
-            }
-            watched.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        }
-        seen.is_ambiguous()
-    }
-
-    #[tokio::test]
-    async fn a_length_given_twice_is_seen_however_it_is_cut() {
-        let one = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n";
-        for size in [1, 2, 3, 7, 50, 4096] {
-            assert!(seen(&[BOTH], size).await, "{size}");
-            assert!(seen(&[one, BOTH], size).await, "{size}");
-            assert!(!seen(&[one, one], size).await, "{size}");
+    /// Reads all of it, in pieces of every size.
+    #[track_caller]
+    fn check(wire: &str, expect: bool) {
+        for size in (1..=wire.len().min(300)).chain([wire.len().max(1)]) {
+            let (mut watched, seen) = Watched::new(Bytes::new(), ());
+            wire.as_bytes().chunks(size).for_each(|piece| watched.look(piece));
+            assert_eq!(seen.is_ambiguous(), expect, "in pieces of {size}: {wire:?}");
+            assert!(watched.line.len() <= LINE_KEPT_MAX);
         }
     }
 
+    #[test]
+    fn a_length_given_twice_is_seen_whatever_comes_before_it() {
+        let chunks = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
+                      5;x=\"y\"\r\nhe\r\no\r\nA\r\n0123456789\r\n0\r\nEnd: here\r\n\r\n";
+        let long = format!("GET /{0} HTTP/1.1\r\nX: {0}\r\n\r\n", "x".repeat(100_000));
+        for before in [
+            "",
+            "\r\n\r\n",
+            NEITHER,
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST / HTTP/1.1\nContent-Length: 0\n\n",
+            chunks,
+            &long,
+        ] {
+            check(before, false);
+            check(&[before, BOTH].concat(), true);
+            check(&[before, NEITHER, &BOTH.replace('\r', "")].concat(), true);
+        }
+    }
+
+    #[test]
+    fn a_body_may_speak_of_both() {
+        let len = BOTH.len();
+        check(&format!("POST / HTTP/1.1\r\nContent-Length: {len}\r\n\r\n{BOTH}"), false);
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        check(&format!("{chunked}{len:x}\r\n{BOTH}\r\n0\r\n\r\n{NEITHER}"), false);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_read_is_as_bad() {
+        let zeros = "0".repeat(100);
+        for length in ["-1", "+1", "1, 1", "99999999999999999999", "", &zeros] {
+            check(
+                &format!("POST / HTTP/1.1\r\nContent-Length: {length}3\r\n\r\nabc"),
+                !length.is_empty(),
+            );
+        }
+        // However it is cut, what comes behind is not overlooked.
+        let padding = " ".repeat(100);
+        check(&format!("POST / HTTP/1.1\r\nContent-Length:{padding}3\r\n\r\nabc{BOTH}"), true);
+        let two = "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: ";
+        check(&format!("{two}3\r\n\r\nabc"), false);
+        check(&format!("{two}4\r\n\r\nabc"), true);
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for size in ["", "x", "-1", &zeros, "0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: x\r\n"] {
+            check(&format!("{chunked}{size}\r\n"), true);
+        }
+    }
+
+    #[test]
+    fn http_2_is_not_looked_at() {
+        check(&format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{BOTH}"), false);
+    }
+
     #[tokio::test]
-    async fn what_was_read_before_is_looked_at_too() {
-        let (mut client, server) = tokio::io::duplex(4096);
-        let (first, rest) = BOTH.split_at(40);
-        let (mut watched, seen) = Watched::new(Bytes::from_static(first), server);
-        client.write_all(rest).await.unwrap();
-        let mut read = [0; BOTH.len()];
-        watched.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, BOTH);
+    async fn what_was_read_before_is_read_again_and_looked_at() {
+        let (first, rest) = BOTH.split_at(20);
+        let (mut watched, seen) =
+            Watched::new(Bytes::from_static(first.as_bytes()), rest.as_bytes());
+        let mut read = String::new();
+        watched.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, BOTH);
         assert!(seen.is_ambiguous());
-    }
-
-    #[tokio::test]
-    async fn a_body_may_speak_of_both() {
-        let mut request = b"POST / HTTP/1.1\r\nContent-Length: 90\r\n\r\n".to_vec();
-        request.extend_from_slice(BOTH);
-        assert!(!seen(&[&request], 4096).await);
     }
 }

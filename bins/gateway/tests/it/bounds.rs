@@ -1,6 +1,8 @@
 //! Every bound and wait that can be set, set low and gone to: the key counts, and the words say
 //! what happened and which key it is.
 
+#![expect(clippy::disallowed_types, reason = "the program does not live in the time of a runtime")]
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
