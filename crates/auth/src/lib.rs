@@ -1,8 +1,8 @@
 //! Who is calling.
 //!
 //! [`Guard::admit`] turns the header fields of a request into a
-//! [`Caller`], or into a [`Denied`] that knows its status and its challenge.  Nothing here knows a
-//! method of MCP, a session or a route.
+//! [`Caller`](mcp_jsonrpc::transport::Caller), or into a [`Denied`] that knows its status and its
+//! challenge.  Nothing here knows a method of MCP, a session or a route.
 //!
 //! ```
 //! use auth::{Access, Guard, Token};

@@ -4,8 +4,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why a message did not travel.
 ///
-/// Three readers: [`kind`](Self::kind) is for the program that decides what to do; [`said`]
-/// (Self::said) is for the caller; `Display` and the chain of sources are for the log.
+/// Three readers: [`kind`](Self::kind) is for the program that decides what to do;
+/// [`said`](Self::said) is for the caller; `Display` and the chain of sources are for the log.
 pub struct TransportError(Box<Inner>);
 
 struct Inner {
