@@ -113,7 +113,10 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                tune(&stream, write_timeout)?;
+                if let Err(error) = tune(&stream, write_timeout) {
+                    // It is gone already, as like as not: whoever reads from it will see.
+                    debug!(%error, "a connection could not be set up");
+                }
                 Ok(Box::new(stream))
             }
             Self::Unix(listener, _) => {

@@ -119,8 +119,9 @@ settings! {
 settings! {
     /// How long things may take. Those toward servers behind can be set for each of them too.
     pub struct Timeouts {
-        /// A request's head in front: slower is an attack or a dead peer.
-        header_read_timeout: duration = seconds(10), "headerRead";
+        /// A request's head in front, and how long a connection may wait for its next one: longer
+        /// than clients keep theirs, so that none sends into a connection that closes.
+        header_read_timeout: duration = seconds(75), "headerRead";
         /// A request's body in front, from its head to its end.
         body_read_timeout: duration = seconds(30), "bodyRead";
         /// One write to a client that does not read; then its connection is closed.

@@ -18,6 +18,9 @@ use crate::parts::Parts;
 /// How long a step may take; the SDKs' own limit is shorter.
 const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How long a client may take to end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Whose SDK.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sdk {
@@ -166,8 +169,10 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // The end of its stdin ends it; what does not end by then has failed its test anyway.
+        // The end of its stdin ends it, and with it the server that its SDK may have started: who
+        // is killed before cannot see to that.  The end of its stdout says that it is done.
         self.steps.take();
+        while self.lines.recv_timeout(CLOSE_TIMEOUT).is_ok() {}
         drop(self.child.kill());
         drop(self.child.wait());
     }
