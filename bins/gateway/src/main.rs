@@ -17,11 +17,23 @@ fn main() -> ExitCode {
         return transport_stdio::supervise::main(args);
     }
     let command = cli::Cli::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(workers());
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return run::fail(&format!("the runtime cannot be started: {error}"), 1),
     };
     let code = runtime.block_on(run::command(command));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code
+}
+
+/// A worker for every two processors, since the servers behind want some too.
+///
+/// Measured on two: one worker spends a quarter less on a call than two, which wake each other all
+/// the time, and answers more of them.  `TOKIO_WORKER_THREADS` overrides it.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
