@@ -16,6 +16,9 @@ use std::{
 use futures::StreamExt;
 use mcp_jsonrpc::transport::{Event, EventStream};
 
+/// How many events may be left to the listener before no more are caught up with.
+const LEFT_LEN_MAX: usize = 256;
+
 /// The stream of what is said unasked, while somebody listens.
 #[derive(Default)]
 pub(crate) struct Ear(Mutex<Hearing>);
@@ -69,7 +72,10 @@ impl Ear {
         let mut hearing = self.hearing();
         // The stream goes on waking the listener, whoever polls it.
         let Some(listener) = hearing.listener.clone() else { return };
-        while let Poll::Ready(left) = hearing.poll(&mut Context::from_waker(&listener), &pass) {
+        // What is beyond the bound stays where it is, for the listener to hear.
+        while hearing.left.len() < LEFT_LEN_MAX
+            && let Poll::Ready(left) = hearing.poll(&mut Context::from_waker(&listener), &pass)
+        {
             listener.wake_by_ref();
             match left {
                 Some(event) => hearing.left.push_back(event),
@@ -167,5 +173,22 @@ mod tests {
         assert!(tokio::join!(listening, speaking).0.is_none());
         assert_eq!(heard.borrow().last().unwrap(), "c");
         ear.catch_up(pass);
+    }
+    #[tokio::test]
+    async fn as_much_is_left_as_may_be_and_nothing_is_lost() {
+        let ear = Ear::default();
+        let said = (0..LEFT_LEN_MAX + 10).map(|_| Ok(said("left")));
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let said = stream::once(gate).filter_map(async |_| None).chain(stream::iter(said));
+        ear.open(said.boxed());
+        assert!(ear.hear(Some).now_or_never().is_none());
+        open.send(()).unwrap();
+        ear.catch_up(Some);
+        assert_eq!(ear.hearing().left.len(), LEFT_LEN_MAX);
+        let mut count = 0;
+        while ear.hear(Some).await.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, LEFT_LEN_MAX + 10);
     }
 }
