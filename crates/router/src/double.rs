@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -27,6 +27,8 @@ pub(crate) struct Double {
     pub(crate) opened: AtomicUsize,
     /// Whether it can be started.
     pub(crate) broken: AtomicBool,
+    /// How long a start takes.
+    pub(crate) start_ms: AtomicU64,
     /// Let go by `release`.
     pub(crate) gate: Notify,
     /// Told whenever something is heard.
@@ -157,6 +159,10 @@ impl Transport for Way {
     fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
         async {
             let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
+            match self.0.start_ms.load(Ordering::Relaxed) {
+                0 => (),
+                ms => tokio::time::sleep(std::time::Duration::from_millis(ms)).await,
+            }
             if self.0.broken.load(Ordering::Relaxed) {
                 return Err(Talk::died());
             }

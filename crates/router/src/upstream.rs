@@ -131,7 +131,12 @@ impl Upstream {
             Ok(message) => message,
             Err(error) => return warn!(server = %self.name, %error, "cannot greet"),
         };
-        match self.open(message, &Caller::anonymous(), Purpose::Spare).await {
+        let deadline = Instant::now() + self.options.start_timeout;
+        // Nothing to be done where whoever came first has found the server well.
+        let Ok(Some(trying)) = self.turn(deadline).await else { return };
+        let opened = self.reach(message, &Caller::anonymous(), Purpose::Spare, deadline).await;
+        drop(trying);
+        match opened {
             // A session of an HTTP server costs that server something and saves us nothing.
             Ok(Acquired::Link(link)) if self.options.wire == Wire::Http => self.give_up(link).await,
             Ok(Acquired::Link(_)) => (),
@@ -206,17 +211,25 @@ impl Upstream {
         purpose: Purpose,
     ) -> Result<Acquired, TransportError> {
         let deadline = Instant::now() + self.options.start_timeout;
-        let counted = self.count()?;
-        let _trying = match tokio::time::timeout_at(deadline, self.gate()).await {
-            Ok(trying) => trying?,
-            Err(_) => return Err(self.too_slow()),
-        };
+        let _trying = self.turn(deadline).await?;
         // Whoever was waited for may have left one.
         if let Purpose::Shared(version) = purpose
             && let Some(spare) = self.pool.take_spare(version)
         {
             return Ok(Acquired::Link(spare));
         }
+        self.reach(initialize, caller, purpose, deadline).await
+    }
+
+    /// Opens a link, when it is its turn.
+    async fn reach(
+        &self,
+        initialize: Message,
+        caller: &Caller,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Acquired, TransportError> {
+        let counted = self.count()?;
         let shared = purpose != Purpose::Own;
         let opening = Opening { caller: caller.clone(), version: None, at: Arc::from("") };
         let began = Instant::now();
@@ -287,6 +300,15 @@ impl Upstream {
         let what = format!("it did not answer `initialize` within {secs} s");
         let error = TransportError::new(ErrorKind::Timeout, what).of(&self.name);
         error.hint("if it needs longer to start, raise its `startTimeout`")
+    }
+
+    /// Waits for the right to try, so long.
+    async fn turn(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, TransportError> {
+        let turn = tokio::time::timeout_at(deadline, self.gate()).await;
+        turn.unwrap_or_else(|_| Err(self.too_slow()))
     }
 
     /// Waits for the right to try: at once for a server that is well, in turn for one that is not.

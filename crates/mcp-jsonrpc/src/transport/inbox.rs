@@ -17,7 +17,6 @@ use crate::Message;
 #[derive(Debug)]
 pub struct Inbox {
     state: Mutex<State>,
-    max: InboxMax,
 }
 
 /// How much may wait in an [`Inbox`].
@@ -38,6 +37,7 @@ impl Default for InboxMax {
 
 #[derive(Debug, Default)]
 struct State {
+    max: InboxMax,
     queue: VecDeque<Event>,
     bytes: usize,
     dropped: u64,
@@ -49,7 +49,12 @@ struct State {
 impl Inbox {
     /// An empty one.
     pub fn new(max: InboxMax) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), max })
+        Arc::new(Self { state: Mutex::new(State { max, ..State::default() }) })
+    }
+
+    /// Gives it other bounds from here on.  What waits already is kept, whatever they are.
+    pub fn set_max(&self, max: InboxMax) {
+        self.state().max = max;
     }
 
     /// Adds an event; hands it back where there is no room, or no more to be said.
@@ -60,8 +65,8 @@ impl Inbox {
         let mut state = self.state();
         let bytes = event.len();
         let fits = state.queue.is_empty()
-            || (state.queue.len() < self.max.queue_len_max
-                && state.bytes + bytes <= self.max.queue_bytes_max);
+            || (state.queue.len() < state.max.queue_len_max
+                && state.bytes + bytes <= state.max.queue_bytes_max);
         if state.ended || !fits {
             state.dropped += 1;
             return Err(event);
@@ -169,6 +174,21 @@ mod tests {
         inbox.push(message(2).into()).unwrap_err();
         assert!(next(&inbox).await.is_some());
         inbox.push(message(2).into()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_bounds_are_for_what_comes_from_then_on() {
+        let inbox = Inbox::new(InboxMax { queue_len_max: 1, queue_bytes_max: 1 << 20 });
+        inbox.push(message(1).into()).unwrap();
+        inbox.push(message(2).into()).unwrap_err();
+        inbox.set_max(InboxMax { queue_len_max: 2, queue_bytes_max: 1 << 20 });
+        inbox.push(message(2).into()).unwrap();
+        inbox.push(message(3).into()).unwrap_err();
+        inbox.set_max(InboxMax { queue_len_max: 1, queue_bytes_max: 1 << 20 });
+        for _ in [1, 2] {
+            assert!(next(&inbox).await.is_some());
+        }
+        inbox.push(message(3).into()).unwrap();
     }
 
     #[tokio::test]

@@ -148,3 +148,54 @@ async fn what_is_said_before_the_handshake_ends_is_kept_within_reason() {
     }
     assert!((1..=64).contains(&heard), "{heard}");
 }
+
+/// It is a listener's from then on, and may hold as much as any.
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_becomes_as_wide_as_a_listener() {
+    let double = Double::new();
+    let server = double.server(lazy());
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    client.call(1, "echo").await.unwrap();
+    double.talk(0).say("notifications/tools/list_changed", None);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut unasked = client.listen().await;
+    for _ in 0..200 {
+        double.talk(0).say("notifications/tools/list_changed", None);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut heard = 0;
+    while unasked.next().now_or_never().flatten().is_some() {
+        heard += 1;
+    }
+    assert_eq!(heard, 201);
+}
+
+/// Whoever comes while a server starts waits for that start, and causes no other.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_at_the_start_starts_one() {
+    for startup in [Startup::Lazy, Startup::Eager] {
+        for breaks in [false, true] {
+            let double = Double::new();
+            double.start_ms.store(100, Ordering::Relaxed);
+            double.broken.store(breaks, Ordering::Relaxed);
+            let server = double.server(Options { startup, ..Options::default() });
+            let mut opened = 0;
+            if breaks {
+                let client = Client::open(&server, "ann").await;
+                client.initialize("2025-11-25", NONE).await.unwrap_err();
+                opened = double.opened.load(Ordering::Relaxed);
+                double.broken.store(false, Ordering::Relaxed);
+            }
+            let crowd = (0..50).map(async |_| {
+                let client = Client::open(&server, "ann").await;
+                client.initialize("2025-11-25", NONE).await.unwrap();
+                client
+            });
+            let crowd = futures::future::join_all(crowd).await;
+            let now = double.opened.load(Ordering::Relaxed);
+            assert_eq!(now, opened + 1, "{startup:?}, after a failure: {breaks}");
+            assert_eq!(server.status().links, 1);
+            drop(crowd);
+        }
+    }
+}

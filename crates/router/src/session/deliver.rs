@@ -80,8 +80,15 @@ impl ClientSession {
     pub(super) fn listen(self: &Arc<Self>) -> EventStream {
         let inbox = {
             let mut state = self.state();
-            let kept = state.backlog.take();
-            let inbox = kept.unwrap_or_else(|| Inbox::new(self.server.options.inbox));
+            let max = self.server.options.inbox;
+            let inbox = match state.backlog.take() {
+                Some(kept) => {
+                    // Kept within less while nobody was there to read it.
+                    kept.set_max(max);
+                    kept
+                }
+                None => Inbox::new(max),
+            };
             // A client that lost a stream and opens another must not be kept out by the lost one.
             while self.server.options.stream_max.max(1) <= state.listeners.len() {
                 state.listeners.remove(0).finish(Ok(None));
