@@ -4,7 +4,8 @@
 const ARROWS: &[(&str, &[&str])] = &[
     ("mcp-jsonrpc", &[]),
     ("auth", &["mcp-jsonrpc"]),
-    ("router", &["mcp-jsonrpc"]),
+    ("translate", &["mcp-jsonrpc"]),
+    ("router", &["mcp-jsonrpc", "translate"]),
     ("transport-stdio", &["mcp-jsonrpc"]),
     ("transport-sse", &["mcp-jsonrpc"]),
     ("transport-streamable", &["mcp-jsonrpc", "transport-sse"]),
