@@ -7,6 +7,7 @@ use mcp_jsonrpc::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use translate::Bridge;
 
 /// What a client said in its `initialize`, kept for as long as its session: whatever link carries
 /// the session later is opened with the same words.
@@ -14,7 +15,8 @@ use serde_json::json;
 pub(crate) struct Hello {
     /// The client's own message.
     pub(crate) message: Message,
-    /// The revision of the session in front.
+    /// The revision of the session in front: what the client asked for, and from the answer on
+    /// what it was told.
     pub(crate) version: ProtocolVersion,
     /// Whether a server may ask this client for anything.
     pub(crate) can_be_asked: bool,
@@ -37,11 +39,14 @@ impl Hello {
     }
 
     /// What a link of this session's own is opened with: the client's message, in the revision
-    /// `offered`.
+    /// `offered`, declaring nothing that the client's revision does not have.
     pub(crate) fn forwarded(&self, offered: ProtocolVersion) -> Result<Message, ParseError> {
         let said: Initialize<'_> = self.message.read()?;
         if said.version() == offered.as_str() {
             return Ok(self.message.clone());
+        }
+        if let Some(bridge) = Bridge::between(self.version, offered) {
+            return bridge.greeting(&self.message);
         }
         self.message.with_part(said.protocol_version, &offered.as_str())
     }
@@ -100,8 +105,9 @@ pub(crate) fn announced(answer: &Message) -> Vec<&'static str> {
     all.into_iter().filter(|(list, _)| list.list_changed).map(|(_, method)| method).collect()
 }
 
-/// A server's answer as one client hears it: under the id of its request, and never in a later
-/// revision than it asked for, since there are clients that hang up on that.
+/// A server's answer as one client hears it: under the id of its request, never in a later
+/// revision than it asked for, since there are clients that hang up on that, and with the
+/// capabilities which that has.
 pub(crate) fn answer(
     answer: &Message,
     to: &Hello,
@@ -109,11 +115,10 @@ pub(crate) fn answer(
 ) -> Result<Message, ParseError> {
     let id = to.message.id().cloned().ok_or(ParseError::Envelope("`initialize` without an id"))?;
     let answer = answer.with_id(id);
-    if behind <= to.version {
-        return Ok(answer);
+    match Bridge::between(to.version, behind) {
+        Some(bridge) => Ok(bridge.answer("initialize", &answer)),
+        None => Ok(answer),
     }
-    let said: Initialized<'_> = answer.read()?;
-    answer.with_part(said.protocol_version, &to.version.as_str())
 }
 
 #[cfg(test)]

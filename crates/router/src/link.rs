@@ -24,6 +24,7 @@ use mcp_jsonrpc::{
 };
 use tokio::time::Instant;
 use tracing::{debug, warn};
+use translate::Passage;
 
 use crate::{ear::Ear, handshake, session::ClientSession};
 
@@ -238,24 +239,39 @@ impl Link {
         let message = message.clone();
         let sessions = self.sessions();
         if !self.shared {
-            match sessions.first() {
-                Some(session) => session.deliver(message),
-                None => debug!(server = %self.server, ?message, "for a session that is over"),
-            }
-            return None;
+            let Some(session) = sessions.first() else {
+                debug!(server = %self.server, ?message, "for a session that is over");
+                return None;
+            };
+            return self.hand_to(session, message);
         }
         match message.method().unwrap_or_default() {
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
-                sessions.iter().for_each(|session| session.deliver(message.clone()));
+                sessions.iter().for_each(|session| drop(self.hand_to(session, message.clone())));
             }
             "notifications/resources/updated" => {
                 let Ok(updated) = message.read::<Resource<'_>>() else { return None };
                 let subscribed = sessions.iter().filter(|it| it.is_subscribed(&updated.uri));
-                subscribed.for_each(|session| session.deliver(message.clone()));
+                subscribed.for_each(|session| drop(self.hand_to(session, message.clone())));
             }
             _ => self.attribute(&sessions, message),
+        }
+        None
+    }
+
+    /// Gives a message to a session, in the revision of its client; hands back what its server is
+    /// answered instead.
+    fn hand_to(&self, session: &ClientSession, message: Message) -> Option<Event> {
+        let bridge = session.bridge(self.version);
+        match bridge.map_or(Passage::Same, |bridge| bridge.to_client(&message)) {
+            Passage::Same => session.deliver(message),
+            Passage::Edited(message) => session.deliver(message),
+            Passage::Dropped => {
+                debug!(server = %self.server, ?message, "dropped: unknown to its client's revision");
+            }
+            Passage::Refused(answer) => return Some(answer.into()),
         }
         None
     }
@@ -263,6 +279,12 @@ impl Link {
     /// Answers what is asked of no client.
     async fn respond(&self, asked: Option<Event>) {
         let Some(Event::Message { message, .. }) = asked else { return };
+        if message.is_answer() {
+            if let Err(error) = self.tell(message).await {
+                debug!(server = %self.server, %error, "the server did not hear a refusal");
+            }
+            return;
+        }
         if message.method() == Some("ping") {
             return self.refuse_or_answer(&message, Ok(())).await;
         }
@@ -274,7 +296,7 @@ impl Link {
     fn attribute(&self, sessions: &[Arc<ClientSession>], message: Message) {
         let mut calling = sessions.iter().filter(|session| session.in_flight() > 0);
         match (calling.next(), calling.next()) {
-            (Some(session), None) => session.deliver(message),
+            (Some(session), None) => drop(self.hand_to(session, message)),
             _ => debug!(server = %self.server, ?message, "could be for several sessions: dropped"),
         }
     }

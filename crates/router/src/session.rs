@@ -3,18 +3,19 @@
 //! The session outlives its links: what the client said at `initialize`, its log level and its
 //! subscriptions are kept, so that a server which died or forgot can be told them again.
 
+mod bridged;
 mod deliver;
 mod replay;
 
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    Kind, Message, RpcError,
+    Kind, Message, ProtocolVersion, RpcError,
     params::{Cancelled, Resource},
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, Reply, Session,
@@ -39,6 +40,8 @@ pub(crate) struct ClientSession {
     pub(crate) caller: Caller,
     server: Arc<Inner>,
     pub(crate) calls: Calls,
+    /// What the client was told to speak.
+    version: OnceLock<ProtocolVersion>,
     state: Mutex<State>,
     /// Held by whoever looks for a link, so that one is opened and not many.
     attaching: tokio::sync::Mutex<()>,
@@ -74,7 +77,8 @@ impl ClientSession {
             closed: false,
         };
         let (state, attaching) = (Mutex::new(state), tokio::sync::Mutex::default());
-        Arc::new(Self { endpoint, caller, server, calls, state, attaching })
+        let version = OnceLock::new();
+        Arc::new(Self { endpoint, caller, server, calls, version, state, attaching })
     }
 
     pub(crate) fn id(&self) -> Option<&mcp_jsonrpc::transport::SessionId> {
@@ -97,7 +101,7 @@ impl ClientSession {
     }
 
     async fn initialize(self: &Arc<Self>, message: Message) -> Result<Reply, TransportError> {
-        let hello = Arc::new(Hello::read(message)?);
+        let mut hello = Hello::read(message)?;
         let _attaching = self.attaching.lock().await;
         if self.state().hello.is_some() {
             let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
@@ -115,7 +119,10 @@ impl ClientSession {
                     TransportError::new(ErrorKind::Protocol, "its answer cannot be passed on")
                         .because(error)
                 })?;
-                self.attach(link, Some(hello)).await;
+                // What it was told is what it speaks, whatever link comes next.
+                hello.version = hello.version.min(link.version);
+                self.version.get_or_init(|| hello.version);
+                self.attach(link, Some(Arc::new(hello))).await;
                 Ok(Reply::Single(answer))
             }
         }
@@ -205,7 +212,7 @@ impl ClientSession {
     }
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.
-    async fn carry(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn carry(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let mut link = self.link().await?;
         if !link.is_listening() {
             self.server.upstream.watch(&link);
@@ -214,15 +221,13 @@ impl ClientSession {
             return Ok(Reply::Single(answer));
         }
         let remembered = replay::is_remembered(&exchange.message).then(|| exchange.message.clone());
-        exchange.version = Some(link.version);
-        let reply = match link.behind.send(exchange.clone()).await {
+        let reply = match self.send_over(&link, exchange.clone()).await {
             Err(error) if error.is_unsent() => {
                 debug!(server = %self.server.name, %error, "not sent: once more over a new link");
                 self.server.upstream.lost(&link, &error);
                 link = self.link().await?;
                 self.server.upstream.watch(&link);
-                exchange.version = Some(link.version);
-                link.behind.send(exchange).await?
+                self.send_over(&link, exchange).await?
             }
             reply => reply?,
         };
@@ -259,7 +264,7 @@ impl ClientSession {
     }
 
     /// Passes on a notification, or an answer to what the server asked.
-    async fn tell(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn tell(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let message = &exchange.message;
         match message.method() {
             Some("notifications/cancelled") => {
@@ -283,8 +288,7 @@ impl ClientSession {
         {
             return Ok(Reply::Accepted);
         }
-        exchange.version = Some(link.version);
-        link.behind.send(exchange).await.map(|_| Reply::Accepted)
+        self.send_over(&link, exchange).await.map(|_| Reply::Accepted)
     }
 
     /// Ends the session and whatever it waits for.
