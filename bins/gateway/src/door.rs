@@ -293,7 +293,7 @@ impl Door {
     pub async fn shut_down(&self, grace: Duration) {
         self.draining.cancel();
         let servers = self.servers.values().map(async |entry| {
-            entry.server.shut_down(grace).await;
+            entry.server.shut_down(grace, "the gateway is shutting down").await;
             entry.sse.shut_down("the gateway is shutting down").await;
             entry.children.gone().await;
         });

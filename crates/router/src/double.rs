@@ -41,6 +41,7 @@ pub(crate) struct Talk {
     server: Arc<Double>,
     unasked: Arc<Inbox>,
     over: AtomicBool,
+    ended: Notify,
 }
 
 /// A way to it.
@@ -98,6 +99,7 @@ impl Talk {
     pub(crate) fn die(&self) {
         self.over.store(true, Ordering::Release);
         self.unasked.finish(Ok(None));
+        self.ended.notify_waiters();
     }
 
     fn died() -> TransportError {
@@ -132,7 +134,10 @@ impl Talk {
             ("tools/list", _) => {
                 result(json!({ "tools": [{"name":"echo","x":1}, {"name":"die"}] }))
             }
-            (_, "hang") => std::future::pending().await,
+            (_, "hang") => {
+                self.ended.notified().await;
+                Err(Self::died())
+            }
             (_, "gate") => {
                 self.server.gate.notified().await;
                 result(json!({ "content": [] }))
@@ -168,7 +173,13 @@ impl Transport for Way {
             }
             let unasked = Inbox::new(InboxMax::default());
             let server = Arc::clone(&self.0);
-            let talk = Arc::new(Talk { number, server, unasked, over: AtomicBool::new(false) });
+            let talk = Arc::new(Talk {
+                number,
+                server,
+                unasked,
+                over: AtomicBool::new(false),
+                ended: Notify::new(),
+            });
             self.0.sessions.lock().unwrap().push(Arc::clone(&talk));
             Ok(Arc::new(Handle(talk)) as Arc<dyn Session>)
         }

@@ -41,6 +41,7 @@ pub mod filter;
 mod handshake;
 mod life;
 mod link;
+mod load;
 mod pool;
 pub mod route;
 pub mod server;

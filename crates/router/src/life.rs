@@ -50,6 +50,8 @@ pub(crate) struct Life {
     not_before: Instant,
     has_been_well: bool,
     policy: Restart,
+    /// Why no more is opened, once that is so.
+    closed: &'static str,
 }
 
 impl Life {
@@ -64,6 +66,7 @@ impl Life {
             not_before: now,
             has_been_well: false,
             policy,
+            closed: "",
         }
     }
 
@@ -71,7 +74,7 @@ impl Life {
     pub(crate) fn admit(&self) -> Result<(), TransportError> {
         if self.state == State::Closed {
             let kind = ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(1)) };
-            return Err(TransportError::new(kind, "the gateway is shutting down"));
+            return Err(TransportError::new(kind, self.closed));
         }
         let wait = self.not_before.saturating_duration_since(Instant::now());
         if wait.is_zero() { Ok(()) } else { Err(self.refusal(wait)) }
@@ -87,6 +90,14 @@ impl Life {
     /// When the server may be tried again in the background; never for a parked one.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         (self.state == State::Backoff).then_some(self.not_before)
+    }
+
+    /// Nothing is opened any more; `why` is told to whoever asks.
+    pub(crate) fn close(&mut self, why: &'static str) {
+        if self.state != State::Closed {
+            self.become_(State::Closed);
+            self.closed = why;
+        }
     }
 
     pub(crate) fn become_(&mut self, state: State) {

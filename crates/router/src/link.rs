@@ -4,7 +4,10 @@
 //! capabilities, so its server has nothing to ask of anybody; what it says all the same goes to
 //! the one it is for, or to nobody, but never to a guess.
 
+mod home;
+
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -26,10 +29,12 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 use translate::Passage;
 
-use crate::{ear::Ear, handshake, session::ClientSession};
+use crate::{ear::Ear, handshake, load::Load, session::ClientSession, upstream::Upstream};
 
 /// How much of what a server says before its answer to `initialize` is kept.
 const EARLY_MAX: usize = 64;
+/// How many questions of a server's are remembered while they wait for their answer.
+const ASKED_MAX: usize = 256;
 /// How long to wait before listening again where a stream ended and its session did not.
 const LISTEN_AGAIN_MIN: Duration = Duration::from_secs(1);
 const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(60);
@@ -48,6 +53,13 @@ pub(crate) struct Link {
     ear: Ear,
     listening: AtomicBool,
     over: AtomicBool,
+    /// Whose it is: the server behind, as it was configured when this was opened.
+    home: Weak<Upstream>,
+    pub(crate) load: Load,
+    /// What the server has asked its client and was not answered yet.
+    asked: Mutex<VecDeque<Id>>,
+    /// What it carried was not done when it had to be.
+    cut: AtomicBool,
 }
 
 struct Members {
@@ -58,7 +70,7 @@ struct Members {
 /// What came of an `initialize`.
 pub(crate) enum Opened {
     /// A link.
-    Link(Link),
+    Link(Arc<Link>),
     /// The server answered with an error, which is for the client to read.
     Refused(Message),
 }
@@ -69,7 +81,7 @@ impl Link {
     /// Opens a session with the server and says `initialize`.
     pub(crate) async fn open(
         transport: &dyn Transport,
-        server: &Arc<str>,
+        (server, home): (&Arc<str>, &Weak<Upstream>),
         (opening, initialize): (Opening, Message),
         shared: bool,
     ) -> Result<Opened, TransportError> {
@@ -94,7 +106,7 @@ impl Link {
                 return Err(error);
             }
         };
-        Ok(Opened::Link(Self {
+        Ok(Opened::Link(Arc::new(Self {
             behind,
             answer,
             version,
@@ -105,7 +117,11 @@ impl Link {
             ear: Ear::default(),
             listening: AtomicBool::new(false),
             over: AtomicBool::new(false),
-        }))
+            home: Weak::clone(home),
+            load: Load::default(),
+            asked: Mutex::default(),
+            cut: AtomicBool::new(false),
+        })))
     }
 
     /// Says `initialize`; returns the answer and what came before it.
@@ -133,7 +149,7 @@ impl Link {
 
     /// Whether it can carry exchanges.
     pub(crate) fn is_open(&self) -> bool {
-        !self.over.load(Ordering::Acquire) && self.behind.is_open()
+        !self.over.load(Ordering::Acquire) && !self.load.is_closed() && self.behind.is_open()
     }
 
     /// Says that no more exchanges are carried; whether that is news.
@@ -239,6 +255,7 @@ impl Link {
         let message = message.clone();
         let sessions = self.sessions();
         if !self.shared {
+            self.note_asked(&message);
             let Some(session) = sessions.first() else {
                 debug!(server = %self.server, ?message, "for a session that is over");
                 return None;

@@ -1,10 +1,13 @@
 //! A server behind the gateway, as clients see it: a transport that keeps their sessions.
 
+mod change;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
     ProtocolVersion,
@@ -16,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
+pub use self::change::Fate;
 pub use crate::{call::CallTimeouts, life::Restart};
 use crate::{
     session::{ClientSession, Routed},
@@ -44,8 +48,8 @@ struct Running {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
-    pub(crate) options: Arc<Options>,
-    pub(crate) upstream: Arc<Upstream>,
+    options: ArcSwap<Options>,
+    upstream: ArcSwap<Upstream>,
     pub(crate) sessions: Sessions,
     /// Answers that nobody reads any more are read here to their end.
     pub(crate) detached: TaskTracker,
@@ -156,6 +160,7 @@ impl Server {
         let (tasks, detached) = (TaskTracker::new(), TaskTracker::new());
         let upstream = Upstream::new(&name, behind, &options, &tasks);
         let sessions = Sessions::new(options.session_max);
+        let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
         let inner = Arc::new(Inner { name, options, upstream, sessions, detached, tasks });
         Self(Arc::new(Running { inner, stop: CancellationToken::new(), watched: OnceLock::new() }))
     }
@@ -170,15 +175,14 @@ impl Server {
         let inner = Arc::clone(&self.0.inner);
         let stop = self.0.stop.clone();
         self.0.inner.tasks.spawn(stop.run_until_cancelled_owned(async move {
-            let eager = inner.options.startup == Startup::Eager;
-            if eager {
-                inner.upstream.warm_up().await;
+            if inner.is_eager() {
+                inner.upstream().warm_up().await;
             }
             let mut tick = tokio::time::interval(SWEEP_INTERVAL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                inner.sweep(eager).await;
+                inner.sweep().await;
             }
         }));
     }
@@ -191,9 +195,10 @@ impl Server {
     /// What its life looks like now.
     pub fn status(&self) -> Status {
         let inner = &self.0.inner;
-        let info = inner.upstream.server_info();
+        let upstream = inner.upstream();
+        let info = upstream.server_info();
         let in_flight = inner.sessions.all().iter().map(|it| it.in_flight()).sum();
-        let life = inner.upstream.life();
+        let life = upstream.life();
         Status {
             name: Arc::clone(&inner.name),
             state: life.state,
@@ -202,7 +207,7 @@ impl Server {
             server_info: info.as_ref().map(|(info, _)| Arc::clone(info)),
             protocol_version: info.map(|(_, version)| version.as_str()),
             sessions: inner.sessions.len(),
-            links: inner.upstream.links(),
+            links: upstream.links(),
             in_flight,
             restarts: life.restarts,
         }
@@ -210,14 +215,16 @@ impl Server {
 
     /// Where the server is in its life.
     pub fn state(&self) -> State {
-        self.0.inner.upstream.life().state
+        self.0.inner.upstream().life().state
     }
 
     /// Opens no more sessions behind, waits up to `grace` for what is being answered, and then
     /// ends every session and the server.
-    pub async fn shut_down(&self, grace: Duration) {
+    ///
+    /// Whoever comes meanwhile is told `why`.
+    pub async fn shut_down(&self, grace: Duration, why: &'static str) {
         let inner = &self.0.inner;
-        inner.upstream.stop_opening();
+        inner.upstream().stop_opening(why);
         let answered = async {
             while inner.sessions.all().iter().any(|session| session.in_flight() > 0) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -228,7 +235,7 @@ impl Server {
         }
         self.0.stop.cancel();
         futures::future::join_all(inner.sessions.all().iter().map(|session| session.end())).await;
-        inner.upstream.shut_down().await;
+        inner.upstream().shut_down(why).await;
         for tracker in [&inner.detached, &inner.tasks] {
             tracker.close();
         }
@@ -247,7 +254,7 @@ impl Transport for Server {
         async move {
             self.start();
             let inner = &self.0.inner;
-            inner.upstream.ready().await?;
+            inner.ready().await?;
             let session = Some(sessions::new_id()?);
             let endpoint = Endpoint { uri: opening.at, session };
             let session = ClientSession::new(endpoint, opening.caller, Arc::clone(inner));
@@ -269,24 +276,27 @@ impl Transport for Server {
 
 impl Inner {
     /// Ends the calls and the sessions whose time is over.
-    async fn sweep(&self, eager: bool) {
+    async fn sweep(&self) {
+        let options = self.options();
         for session in self.sessions.all() {
-            session.calls.sweep(&self.options.call);
+            session.calls.sweep(&options.call);
             let Some((since, initialized)) = session.idle_since() else { continue };
             let timeout = match initialized {
-                true => self.options.session_idle_timeout,
-                false => self.options.handshake_timeout,
+                true => options.session_idle_timeout,
+                false => options.handshake_timeout,
             };
             if timeout <= since.elapsed() {
                 debug!(server = %self.name, session = ?session.id(), "idle for too long: ended");
                 session.end().await;
             }
         }
-        self.upstream.sweep(eager).await;
+        self.upstream().sweep(self.is_eager()).await;
     }
 }
 
 #[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod changes;
 #[cfg(test)]
 mod tests;

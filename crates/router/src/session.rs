@@ -5,6 +5,7 @@
 
 mod bridged;
 mod deliver;
+mod moved;
 mod replay;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
     call::{Answering, Calls},
     handshake::{self, Hello},
     link::Link,
+    load::Carried,
     server::Inner,
     upstream::Acquired,
 };
@@ -50,6 +52,8 @@ pub(crate) struct ClientSession {
 struct State {
     hello: Option<Arc<Hello>>,
     link: Option<Arc<Link>>,
+    /// Links of a server that was configured anew since, for as long as they carry anything.
+    leaving: Vec<Arc<Link>>,
     listeners: Vec<Arc<Inbox>>,
     /// What came while nobody listened and no call could carry it.
     backlog: Option<Arc<Inbox>>,
@@ -64,11 +68,12 @@ struct State {
 
 impl ClientSession {
     pub(crate) fn new(endpoint: Endpoint, caller: Caller, server: Arc<Inner>) -> Arc<Self> {
-        let options = &server.options;
+        let options = server.options();
         let calls = Calls::new(options.in_flight_max, options.inbox);
         let state = State {
             hello: None,
             link: None,
+            leaving: Vec::new(),
             listeners: Vec::new(),
             backlog: None,
             log_level: None,
@@ -108,7 +113,7 @@ impl ClientSession {
             let error = TransportError::new(kind, "this session is initialized already");
             return Err(error.hint("open a new session to start anew"));
         }
-        match self.server.upstream.acquire(&hello, &self.caller).await? {
+        match self.server.acquire(&hello, &self.caller).await? {
             Acquired::Refused(answer) => {
                 let id = hello.message.id().cloned();
                 Ok(Reply::Single(id.map_or_else(|| answer.clone(), |id| answer.with_id(id))))
@@ -142,16 +147,23 @@ impl ClientSession {
             state.closed
         };
         if closed {
-            self.server.upstream.leave(&link, self).await;
+            link.quit(self).await;
         }
+        // The server may have been configured anew just now.
+        self.let_go();
     }
 
     /// The link that carries this session: the one it has, or a new one where that has ended.
-    async fn link(self: &Arc<Self>) -> Result<Arc<Link>, TransportError> {
-        match self.open_link()? {
-            Some(link) => Ok(link),
-            // In a box: rare, and large beside the future of a call.
-            None => Box::pin(self.another_link()).await,
+    async fn link(self: &Arc<Self>) -> Result<Carried, TransportError> {
+        loop {
+            let link = match self.open_link()? {
+                Some(link) => link,
+                // In a box: rare, and large beside the future of a call.
+                None => Box::pin(self.another_link()).await?,
+            };
+            if let Some(carried) = Carried::by(link) {
+                return Ok(carried);
+            }
         }
     }
 
@@ -167,10 +179,10 @@ impl ClientSession {
         let hello = hello.ok_or_else(uninitialized)?;
         if let Some(last) = last {
             let error = last.post_mortem().await;
-            self.server.upstream.lost(&last, &error);
-            self.server.upstream.leave(&last, self).await;
+            last.lost(&error);
+            last.quit(self).await;
         }
-        match self.server.upstream.acquire(&hello, &self.caller).await? {
+        match self.server.acquire(&hello, &self.caller).await? {
             Acquired::Refused(answer) => {
                 let what = "it was started again and now refuses `initialize`";
                 let hint = answer.body().unwrap_or_default().chars().take(512).collect::<String>();
@@ -215,7 +227,7 @@ impl ClientSession {
     async fn carry(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let mut link = self.link().await?;
         if !link.is_listening() {
-            self.server.upstream.watch(&link);
+            link.watch();
         }
         if let Some(answer) = self.answer_here(&link, &exchange.message)? {
             return Ok(Reply::Single(answer));
@@ -224,13 +236,14 @@ impl ClientSession {
         let reply = match self.send_over(&link, exchange.clone()).await {
             Err(error) if error.is_unsent() => {
                 debug!(server = %self.server.name, %error, "not sent: once more over a new link");
-                self.server.upstream.lost(&link, &error);
+                link.lost(&error);
                 link = self.link().await?;
-                self.server.upstream.watch(&link);
-                self.send_over(&link, exchange).await?
+                link.watch();
+                self.send_over(&link, exchange).await
             }
-            reply => reply?,
+            reply => reply,
         };
+        let reply = reply.map_err(|error| link.explained(error))?;
         if let (Some(message), Reply::Single(answer)) = (remembered, &reply)
             && answer.kind() == Kind::Response
         {
@@ -282,6 +295,11 @@ impl ClientSession {
             }
             _ => (),
         }
+        if message.is_answer()
+            && let Some(link) = self.asked_by(message)
+        {
+            return self.send_over(&link, exchange).await.map(|_| Reply::Accepted);
+        }
         let link = self.link().await?;
         if link.shared
             && (message.is_answer() || message.method() == Some("notifications/roots/list_changed"))
@@ -295,17 +313,17 @@ impl ClientSession {
     pub(crate) async fn end(&self) {
         self.server.sessions.remove(self);
         self.calls.cancel_all();
-        let (link, listeners) = {
+        let (links, listeners) = {
             let mut state = self.state();
             state.closed = true;
-            (state.link.take(), std::mem::take(&mut state.listeners))
+            let mut links = std::mem::take(&mut state.leaving);
+            links.extend(state.link.take());
+            (links, std::mem::take(&mut state.listeners))
         };
         for listener in listeners {
             listener.finish(Ok(None));
         }
-        if let Some(link) = link {
-            self.server.upstream.leave(&link, self).await;
-        }
+        futures::future::join_all(links.iter().map(|link| link.quit(self))).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -358,14 +376,19 @@ impl fmt::Debug for ClientSession {
 }
 
 /// The same reply, with its answer after all that was said unasked before it.
-fn in_order(reply: Reply, link: Arc<Link>) -> Reply {
+fn in_order(reply: Reply, link: Carried) -> Reply {
     match reply {
         Reply::Stream(events) => Reply::Stream(
             events
-                .inspect(move |event| {
-                    if matches!(event, Ok(Event::Message { message, .. }) if message.is_answer()) {
-                        link.catch_up();
+                .map(move |event| {
+                    match &event {
+                        Ok(Event::Message { message, .. }) if message.is_answer() => {
+                            link.catch_up();
+                        }
+                        Ok(Event::Message { message, .. }) => link.note_asked(message),
+                        _ => (),
                     }
+                    event.map_err(|error| link.explained(error))
                 })
                 .boxed(),
         ),

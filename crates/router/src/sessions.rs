@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fmt::Write,
     ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use mcp_jsonrpc::transport::{Caller, ErrorKind, SessionId, TransportError};
@@ -15,14 +18,19 @@ use crate::session::ClientSession;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<SessionId, Arc<ClientSession>>>,
-    session_max: usize,
+    session_max: AtomicUsize,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
     pub(crate) fn new(session_max: usize) -> Self {
-        Self { open: Mutex::default(), session_max }
+        Self { open: Mutex::default(), session_max: AtomicUsize::new(session_max) }
+    }
+
+    /// How many there may be from now on; those there are stay.
+    pub(crate) fn set_max(&self, session_max: usize) {
+        self.session_max.store(session_max, Ordering::Relaxed);
     }
 
     /// Takes a session in, under the id it has.
@@ -31,7 +39,7 @@ impl Sessions {
             return Ok(());
         };
         let mut open = self.open();
-        if self.session_max <= open.len() {
+        if self.session_max.load(Ordering::Relaxed) <= open.len() {
             let what = format!("{} sessions are open with this server", open.len());
             let error = TransportError::new(ErrorKind::Exhausted, what);
             return Err(error.hint("close some, or raise `sessionMax`"));

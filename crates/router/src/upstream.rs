@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use mcp_jsonrpc::{
@@ -37,6 +37,7 @@ pub(crate) struct Upstream {
     links: AtomicUsize,
     server_info: Mutex<Option<(Arc<str>, ProtocolVersion)>>,
     tasks: TaskTracker,
+    retired: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -88,6 +89,7 @@ impl Upstream {
             links: AtomicUsize::new(0),
             server_info: Mutex::default(),
             tasks: tasks.clone(),
+            retired: AtomicBool::new(false),
             me: Weak::clone(me),
         })
     }
@@ -233,10 +235,10 @@ impl Upstream {
         let shared = purpose != Purpose::Own;
         let opening = Opening { caller: caller.clone(), version: None, at: Arc::from("") };
         let began = Instant::now();
-        let opening = Link::open(&*self.transport, &self.name, (opening, initialize), shared);
+        let opening =
+            Link::open(&*self.transport, (&self.name, &self.me), (opening, initialize), shared);
         let error = match tokio::time::timeout_at(deadline, opening).await {
             Ok(Ok(Opened::Link(link))) => {
-                let link = Arc::new(link);
                 if shared {
                     self.settle(&link).await;
                 }
@@ -387,7 +389,7 @@ impl Upstream {
         }
     }
 
-    async fn give_up(&self, link: Arc<Link>) {
+    pub(crate) async fn give_up(&self, link: Arc<Link>) {
         if link.end() {
             self.links.fetch_sub(1, Ordering::Relaxed);
         }
@@ -412,15 +414,36 @@ impl Upstream {
     }
 
     /// Opens no more links, and closes those that are shared.
-    pub(crate) async fn shut_down(&self) {
-        self.life().become_(State::Closed);
+    pub(crate) async fn shut_down(&self, why: &'static str) {
+        self.stop_opening(why);
         let closing = self.pool.drain().await.into_iter().map(|link| self.give_up(link));
         futures::future::join_all(closing).await;
     }
 
     /// Opens no more links.
-    pub(crate) fn stop_opening(&self) {
-        self.life().become_(State::Closed);
+    pub(crate) fn stop_opening(&self, why: &'static str) {
+        self.life().close(why);
+    }
+
+    /// Opens no more links: another takes its place, and what the links of this one still do is
+    /// done to its end.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.stop_opening("its configuration is being changed");
+    }
+
+    /// Closes the shared links as soon as they carry nothing more, or at the deadline.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        let closing = self.pool.drain().await.into_iter().map(async |link| {
+            link.drain(deadline).await;
+            self.give_up(link).await;
+        });
+        futures::future::join_all(closing).await;
+    }
+
+    /// Whether another has taken its place.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     pub(crate) fn links(&self) -> usize {

@@ -45,7 +45,7 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
     let served = serve(transport, (input, output), Caller::anonymous(), ServeMax::default());
     let served = served.await.map_err(|error| (error.to_string(), 1));
     if let Some(server) = server {
-        server.shut_down(std::time::Duration::ZERO).await;
+        server.shut_down(std::time::Duration::ZERO, "its client has left").await;
     }
     served
 }

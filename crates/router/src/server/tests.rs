@@ -313,7 +313,7 @@ async fn an_end_waits_for_what_runs() {
     let call = client.call(1, "gate");
     tokio::pin!(call);
     assert!(call.as_mut().now_or_never().is_none());
-    let end = server.shut_down(Duration::from_secs(5));
+    let end = server.shut_down(Duration::from_secs(5), "it ends");
     tokio::pin!(end);
     assert!(end.as_mut().now_or_never().is_none());
     let opening = Opening { caller: Caller::anonymous(), version: None, at: "/a".into() };

@@ -79,8 +79,9 @@ impl ClientSession {
     /// A stream of what comes from now on, and of what nobody was there to hear.
     pub(super) fn listen(self: &Arc<Self>) -> EventStream {
         let inbox = {
+            let options = self.server.options();
             let mut state = self.state();
-            let max = self.server.options.inbox;
+            let max = options.inbox;
             let inbox = match state.backlog.take() {
                 Some(kept) => {
                     // Kept within less while nobody was there to read it.
@@ -90,7 +91,7 @@ impl ClientSession {
                 None => Inbox::new(max),
             };
             // A client that lost a stream and opens another must not be kept out by the lost one.
-            while self.server.options.stream_max.max(1) <= state.listeners.len() {
+            while options.stream_max.max(1) <= state.listeners.len() {
                 state.listeners.remove(0).finish(Ok(None));
             }
             state.listeners.push(Arc::clone(&inbox));

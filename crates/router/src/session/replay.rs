@@ -35,7 +35,7 @@ impl ClientSession {
                 Err(error) => warn!(server = %self.server.name, %method, %error, "not said again"),
             }
         }
-        for method in handshake::announced(&link.answer) {
+        for method in self.announced(link) {
             if let Ok(news) = Message::notification(method, &json!({})) {
                 self.deliver(news);
             }
@@ -52,7 +52,7 @@ impl ClientSession {
         if let Err(error) = told {
             debug!(server = %self.server.name, %error, "the server did not hear `initialized`");
         }
-        self.server.upstream.watch(link);
+        link.watch();
     }
 
     /// Keeps what a new link will have to be told.
@@ -62,7 +62,7 @@ impl ClientSession {
             Some("logging/setLevel") => state.log_level = Some(message),
             Some("resources/subscribe") => {
                 let Ok(resource) = message.read::<Resource<'_>>() else { return };
-                if state.subscriptions.len() < self.server.options.subscriptions_max {
+                if state.subscriptions.len() < self.server.options().subscriptions_max {
                     state.subscriptions.insert(resource.uri.into());
                 } else {
                     let (server, session) = (&self.server.name, self.id());

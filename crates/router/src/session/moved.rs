@@ -1,0 +1,83 @@
+//! How a session goes on when its server is configured anew, or when its caller's rights end.
+
+use std::sync::Arc;
+
+use mcp_jsonrpc::{
+    Message,
+    transport::{ErrorKind, TransportError},
+};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::ClientSession;
+use crate::{handshake, link::Link, upstream::Upstream};
+
+impl ClientSession {
+    /// Lets go of a link whose server was configured anew: what it carries goes on, all else
+    /// goes over another.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.state();
+        if state.link.as_ref().is_some_and(|link| link.is_retired()) {
+            let link = state.link.take();
+            state.leaving.extend(link);
+        }
+    }
+
+    /// Takes a link of the server as it is configured now, where it had one or somebody listens.
+    pub(crate) async fn go_on(self: &Arc<Self>) {
+        // Whoever is about to take a link takes it first.
+        drop(self.attaching.lock().await);
+        let wants = {
+            let state = self.state();
+            let is_attended = !state.leaving.is_empty() || !state.listeners.is_empty();
+            !state.closed && state.hello.is_some() && state.link.is_none() && is_attended
+        };
+        if wants && let Err(error) = self.another_link().await {
+            let (server, session) = (&self.server.name, self.id());
+            info!(%server, ?session, %error, "no link yet: its next request tries again");
+        }
+    }
+
+    /// Closes the links of `retired` as soon as they carry nothing more, or at the deadline.
+    pub(crate) async fn leave(&self, retired: &Arc<Upstream>, deadline: Instant) {
+        let leaving = self.state().leaving.clone();
+        let leaving = leaving.iter().filter(|link| link.is_of(retired));
+        let left = leaving.map(async |link| {
+            link.drain(deadline).await;
+            self.state().leaving.retain(|it| !Arc::ptr_eq(it, link));
+            link.quit(self).await;
+        });
+        futures::future::join_all(left).await;
+    }
+
+    /// The link of a server that was configured anew since, where that has asked what this answers.
+    pub(super) fn asked_by(&self, answer: &Message) -> Option<Arc<Link>> {
+        let id = answer.id()?;
+        let mut state = self.state();
+        let asked = state.leaving.iter_mut().find(|link| link.answered(id)).cloned();
+        if asked.is_none() {
+            state.link.iter().for_each(|link| _ = link.answered(id));
+        }
+        asked
+    }
+
+    /// What a client is told when its session goes on over another link: that whatever may change
+    /// has, as far as the last link's server or this one's said that it would tell.
+    pub(super) fn announced(&self, link: &Link) -> Vec<&'static str> {
+        let mut announced = handshake::announced(&link.answer);
+        if let Some(last) = self.state().leaving.last() {
+            announced.extend(handshake::announced(&last.answer));
+        }
+        announced.sort_unstable();
+        announced.dedup();
+        announced
+    }
+
+    /// Ends the streams that listen: whoever may still listen opens another.
+    pub(crate) fn end_streams(&self, why: &'static str) {
+        let listeners = std::mem::take(&mut self.state().listeners);
+        for listener in listeners {
+            listener.finish(Err(TransportError::new(ErrorKind::NoSession, why)));
+        }
+    }
+}
