@@ -1,7 +1,7 @@
 //! What a configuration comes to: checked, typed, and complete.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     io::Read,
@@ -13,7 +13,7 @@ use std::{
 use crate::{
     command,
     dialect::{self, Dialect},
-    env::{Env, SystemEnv},
+    env::{Env, NotingEnv, SystemEnv},
     file::FILE_LEN_MAX,
     problem::{ConfigError, Note, Origin, Problem},
     secret::{Secret, Text},
@@ -60,6 +60,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Whether a change of the file, or of a file that it names, is taken over at once.
+    pub watch: bool,
+    /// Where this machine's user tells the gateway what to do.
+    pub control: Control,
     /// What running requests get when the gateway is told to end.
     pub shutdown_grace: Duration,
     /// What the gateway calls itself where it speaks for itself.
@@ -145,6 +149,19 @@ pub enum TokenScope {
     Only(Vec<String>),
 }
 
+/// The unix socket by which a running gateway is told what to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Control {
+    /// Where it is found by the port.
+    #[default]
+    Auto,
+    /// There is none.
+    Off,
+    /// Here.
+    At(PathBuf),
+}
+
 /// Logging.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -176,6 +193,8 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            watch: true,
+            control: Control::default(),
             shutdown_grace: Duration::from_secs(10),
             server_name: "mcp-gateway".to_owned(),
             server_version: None,
@@ -192,6 +211,27 @@ impl Config {
     /// # Errors
     /// It cannot be read, or [`Config::parse`] has complaints.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_noting(path).0
+    }
+
+    /// The same, and every file whose change may change the configuration: the file itself, those
+    /// that it takes values from, whether they could be read or not, and certificates and keys.
+    pub fn load_noting(path: &Path) -> (Result<Self, ConfigError>, BTreeSet<PathBuf>) {
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
+        let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+        let env = NotingEnv::new(SystemEnv::new(base));
+        let read = Self::read(path, &env);
+        let mut files = env.into_noted();
+        files.insert(path.to_owned());
+        if let Ok(config) = &read {
+            let tls = config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]);
+            let ca = config.enabled().filter_map(|server| server.upstream.remote()?.ca.as_ref());
+            files.extend(tls.chain(ca).cloned());
+        }
+        (read, files)
+    }
+
+    fn read(path: &Path, env: &dyn Env) -> Result<Self, ConfigError> {
         let fail = |what: String| ConfigError::one(Problem::whole(what)).in_file(path);
         let cannot = |error: std::io::Error| fail(format!("cannot be read: {error}"));
         let mut bytes = Vec::new();
@@ -206,9 +246,7 @@ impl Config {
         }
         let text = String::from_utf8(bytes)
             .map_err(|error| fail(format!("is not UTF-8: {}", error.utf8_error())))?;
-        let base = path.parent().unwrap_or_else(|| Path::new(""));
-        let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-        Self::parse(&text, &SystemEnv::new(base)).map_err(|error| error.in_file(path))
+        Self::parse(&text, env).map_err(|error| error.in_file(path))
     }
 
     /// Reads a text of any dialect.

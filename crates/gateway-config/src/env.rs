@@ -1,7 +1,8 @@
 //! What a configuration may ask of its surroundings: variables and files, and nothing else.
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     env::VarError,
     fs::File,
     io::{self, Read},
@@ -38,6 +39,13 @@ pub trait Env {
 #[derive(Clone, Debug)]
 pub struct SystemEnv {
     base: PathBuf,
+}
+
+/// The real one, which remembers what files it was asked for.
+#[derive(Debug)]
+pub(crate) struct NotingEnv {
+    inner: SystemEnv,
+    noted: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// One of given variables and files, for tests.
@@ -83,6 +91,38 @@ impl Env for SystemEnv {
 
     fn base(&self) -> &Path {
         &self.base
+    }
+}
+
+// === impl NotingEnv ===
+
+impl NotingEnv {
+    pub(crate) fn new(inner: SystemEnv) -> Self {
+        Self { inner, noted: RefCell::default() }
+    }
+
+    /// The files it was asked for.
+    pub(crate) fn into_noted(self) -> BTreeSet<PathBuf> {
+        self.noted.into_inner()
+    }
+}
+
+impl Env for NotingEnv {
+    fn var(&self, name: &str) -> Result<String, VarError> {
+        self.inner.var(name)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.noted.borrow_mut().insert(path.to_owned());
+        self.inner.read(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.inner.exists(path)
+    }
+
+    fn base(&self) -> &Path {
+        self.inner.base()
     }
 }
 

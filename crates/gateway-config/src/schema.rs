@@ -101,6 +101,18 @@ const GATEWAY: &[Row] = &[
     ("limits", "object", "", "What bounds the gateway."),
     ("timeouts", "object", "", "How long things may take."),
     (
+        "watch",
+        "boolean",
+        "`true`",
+        "Whether a change of this file, or of a file that it names, is taken over at once. SIGHUP and `gateway reload` always work.",
+    ),
+    (
+        "control",
+        "path or `off`",
+        "by the port",
+        "The unix socket that `gateway reload` speaks to, for this user alone: `$XDG_RUNTIME_DIR/mcp-gateway/PORT.sock`, or below the folder for temporary files.",
+    ),
+    (
         "shutdownGrace",
         "duration",
         "`10s`",

@@ -142,6 +142,8 @@ settings! {
         request_timeout: duration = seconds(60 * 60), "request";
         /// What a child gets after its stdin is closed, and again after SIGTERM, before SIGKILL.
         stop_timeout: duration = seconds(3), "stop";
+        /// What running requests get of a server that a changed configuration restarts or removes.
+        drain_timeout: duration = seconds(60), "drain";
     }
 }
 

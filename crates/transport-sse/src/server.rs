@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use hyper::{Method, Request, Response, StatusCode, body::Body, header::CONTENT_TYPE};
 use mcp_jsonrpc::{
-    Frame, Limits, Message, RpcError,
+    Frame, Limits, RpcError,
     transport::{
         Caller, ErrorKind, Event, EventStream, Exchange, InboxMax, Opening, Session, SessionId,
         Transport, TransportError,
@@ -86,10 +87,15 @@ impl Default for ServerOptions {
 pub struct Server(Arc<Inner>);
 
 struct Inner {
-    transport: Arc<dyn Transport>,
-    options: ServerOptions,
+    setup: ArcSwap<Setup>,
     open: Mutex<HashMap<SessionId, Arc<Open>>>,
     tasks: TaskTracker,
+}
+
+/// What sessions are opened with, and requests treated by.
+struct Setup {
+    transport: Arc<dyn Transport>,
+    options: ServerOptions,
 }
 
 /// A session, and the stream it lives on.
@@ -112,7 +118,16 @@ impl Server {
     /// A server that hands sessions of this transport to its clients.
     pub fn new(transport: Arc<dyn Transport>, options: ServerOptions) -> Self {
         let (open, tasks) = (Mutex::default(), TaskTracker::new());
-        Self(Arc::new(Inner { transport, options, open, tasks }))
+        let setup = ArcSwap::from_pointee(Setup { transport, options });
+        Self(Arc::new(Inner { setup, open, tasks }))
+    }
+
+    /// Takes sessions of this transport, with these options, from now on.
+    ///
+    /// Sessions that are open go on where `transport` finds them again by their ids; what concerns
+    /// a stream as a whole stays as it was when that was opened.
+    pub fn reconfigure(&self, transport: Arc<dyn Transport>, options: ServerOptions) {
+        self.0.setup.store(Arc::new(Setup { transport, options }));
     }
 
     /// Answers a request to the stream's address.  `messages_path` is where its client is to
@@ -176,12 +191,13 @@ impl Server {
 
     async fn open(&self, caller: Caller, messages_path: &str) -> Response<Outgoing> {
         let inner = &self.0;
-        if inner.options.session_count_max <= inner.open().len() {
+        let setup = inner.setup.load_full();
+        if setup.options.session_count_max <= inner.open().len() {
             return Refusal::of(&too_many_sessions()).into_response(Note::default());
         }
         let at = Arc::from(messages_path);
         let opening = Opening { caller: caller.clone(), version: None, at };
-        let session = match inner.transport.open(opening).await {
+        let session = match setup.transport.open(opening).await {
             Ok(session) => session,
             Err(error) => return Refusal::of(&error).into_response(Note::default()),
         };
@@ -192,20 +208,20 @@ impl Server {
             return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, RpcError::INTERNAL, words)
                 .into_response(Note::default());
         };
-        let outbox = Outbox::new(inner.options.outbox);
+        let outbox = Outbox::new(setup.options.outbox);
         let open = Open { id, session, caller, is_known, outbox, in_flight: AtomicUsize::new(0) };
         let open = Arc::new(open);
-        if !inner.enter(&open) {
+        if !inner.enter(&open, setup.options.session_count_max) {
             // Others were quicker.
             inner.tasks.spawn(async move { open.session.close().await });
             return Refusal::of(&too_many_sessions()).into_response(Note::default());
         }
         inner.tasks.spawn(attend(Arc::clone(inner), Arc::clone(&open)));
 
-        let endpoint = wire::encode_endpoint(&inner.endpoint(messages_path, &open.id));
+        let endpoint = wire::encode_endpoint(&setup.endpoint(messages_path, &open.id));
         let chunks = stream::iter([Chunk::Encoded(endpoint)]);
         let chunks = chunks.chain(Arc::clone(&open.outbox).read());
-        let response = respond::events(EventBody::new(chunks, inner.options.keep_alive));
+        let response = respond::events(EventBody::new(chunks, setup.options.keep_alive));
         respond::noted(response, Note { session: Some(open.id.clone()), ..Note::default() })
     }
 
@@ -219,8 +235,9 @@ impl Server {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let options = &self.0.options;
-        let open = self.0.find(request.uri().query(), &caller)?;
+        let setup = self.0.setup.load_full();
+        let options = &setup.options;
+        let (open, session) = self.0.find(&setup, request.uri().query(), &caller)?;
         note.session = Some(open.id.clone());
         check_content(&request)?;
         let raw = body::read(request.into_body(), options.body_len_max, options.body_timeout)
@@ -244,7 +261,8 @@ impl Server {
             note.rpc_method = first.method().map(Into::into);
         }
         for message in messages {
-            self.0.take(&open, message, &caller).await?;
+            let exchange = Exchange::new(message, caller.clone());
+            self.0.take(options, &open, (Arc::clone(&session), exchange)).await?;
         }
         Ok(())
     }
@@ -253,8 +271,8 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("transport", &self.0.transport)
-            .field("options", &self.0.options)
+            .field("transport", &self.0.setup.load().transport)
+            .field("options", &self.0.setup.load().options)
             .field("session_count", &self.session_count())
             .finish()
     }
@@ -263,8 +281,13 @@ impl fmt::Debug for Server {
 // === impl Inner ===
 
 impl Inner {
-    /// The session that a query names, if it is this caller's.
-    fn find(&self, query: Option<&str>, caller: &Caller) -> Result<Arc<Open>, Refusal> {
+    /// The session that a query names, if it is this caller's, and how it is reached now.
+    fn find(
+        &self,
+        setup: &Setup,
+        query: Option<&str>,
+        caller: &Caller,
+    ) -> Result<(Arc<Open>, Arc<dyn Session>), Refusal> {
         let Some(id) = query.and_then(http::session_id) else {
             let words = "no session named; open the event stream first and post to the address \
                          that its `endpoint` event names, `sessionId` included";
@@ -272,8 +295,8 @@ impl Inner {
         };
         let open = self.open().get(&id).filter(|open| !open.outbox.is_over()).cloned();
         let open = match open {
-            Some(open) if open.is_known => match self.transport.find(&id, caller) {
-                Ok(_) => open,
+            Some(open) if open.is_known => match setup.transport.find(&id, caller) {
+                Ok(session) => (open, session),
                 Err(error) if *error.kind() == ErrorKind::NoSession => {
                     if open.caller.subject == caller.subject {
                         open.outbox.end("session ended");
@@ -282,7 +305,10 @@ impl Inner {
                 }
                 Err(error) => return Err(Refusal::of(&error)),
             },
-            Some(open) if open.caller.subject == caller.subject => open,
+            Some(open) if open.caller.subject == caller.subject => {
+                let session = Arc::clone(&open.session);
+                (open, session)
+            }
             _ => return Err(no_session()),
         };
         Ok(open)
@@ -291,21 +317,20 @@ impl Inner {
     /// Takes one message in, to be carried after its POST is answered.
     async fn take(
         self: &Arc<Self>,
+        options: &ServerOptions,
         open: &Arc<Open>,
-        message: Message,
-        caller: &Caller,
+        (session, exchange): (Arc<dyn Session>, Exchange),
     ) -> Result<(), Refusal> {
-        let Some(place) = carry::Place::take(open, self.options.in_flight_max) else {
+        let Some(place) = carry::Place::take(open, options.in_flight_max) else {
             let what = "too many messages of this session are under way";
             let error = TransportError::new(ErrorKind::Exhausted, what).hint("wait for answers");
             return Err(Refusal::of(&error));
         };
-        let waits = message.id().is_none();
-        let exchange = Exchange::new(message, caller.clone());
-        let mut carrying = Box::pin(carry::carry(place, exchange));
+        let waits = exchange.message.id().is_none();
+        let mut carrying = Box::pin(carry::carry(place, session, exchange));
         // Begun here, so that messages start out in the order they were posted in.
         let done = if waits {
-            tokio::time::timeout(self.options.order_timeout, &mut carrying).await.ok()
+            tokio::time::timeout(options.order_timeout, &mut carrying).await.ok()
         } else {
             (&mut carrying).now_or_never()
         };
@@ -316,23 +341,25 @@ impl Inner {
     }
 
     /// Enters a session among those that are open, if there is room.
-    fn enter(&self, open: &Arc<Open>) -> bool {
+    fn enter(&self, open: &Arc<Open>, max: usize) -> bool {
         let mut all = self.open();
-        let room = all.len() < self.options.session_count_max;
+        let room = all.len() < max;
         if room {
             all.insert(open.id.clone(), Arc::clone(open));
         }
         room
     }
 
+    fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Open>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Setup {
     fn endpoint(&self, messages_path: &str, id: &SessionId) -> String {
         let base = self.options.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
         let joint = if messages_path.contains('?') { '&' } else { '?' };
         format!("{base}{messages_path}{joint}sessionId={}", id.as_str())
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Open>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -23,6 +23,44 @@ fn addresses() {
 }
 
 #[test]
+fn the_files_that_matter_are_noted() {
+    let folder = std::env::temp_dir().join(format!("gateway-config-noted-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("gateway.json");
+    let noted = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let (read, files) = Config::load_noting(&file);
+        let names = files.iter().map(|it| it.file_name().unwrap().to_str().unwrap().to_owned());
+        (read.is_ok(), names.collect::<Vec<_>>())
+    };
+    std::fs::write(folder.join("secret"), "some-long-token\n").unwrap();
+    let whole = r#"{"gateway":{"tls":{"cert":"c.pem","key":"k.pem"},"tokens":{"me":"${file:secret}"}},
+        "mcpServers":{"a":{"url":"https://h/sse","ca":"ca.pem"}, "b":{"command":"x","envFile":"e.env"}}}"#;
+    // What could not be read is noted too: it may come.
+    assert_eq!(
+        noted(whole),
+        (false, ["e.env", "gateway.json", "secret"].map(String::from).to_vec())
+    );
+    std::fs::write(folder.join("e.env"), "A=b\n").unwrap();
+    let all = ["c.pem", "ca.pem", "e.env", "gateway.json", "k.pem", "secret"].map(String::from);
+    assert_eq!(noted(whole), (true, all.to_vec()));
+    assert_eq!(noted("{"), (false, vec!["gateway.json".to_owned()]));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn where_it_is_told_what_to_do() {
+    let control = |text: &str| {
+        let env = crate::FixedEnv { base: "/base".into(), ..Default::default() };
+        let text = format!(r#"{{"gateway":{{{text}}},"mcpServers":{{}}}}"#);
+        Config::parse(&text, &env).unwrap().control
+    };
+    assert_eq!(control(""), Control::Auto);
+    assert_eq!(control(r#""control":"off""#), Control::Off);
+    assert_eq!(control(r#""control":"c.sock""#), Control::At("/base/c.sock".into()));
+}
+
+#[test]
 fn without_a_file() {
     let args = ["-y", "@modelcontextprotocol/server-filesystem@2026.1", "/tmp"].map(String::from);
     let config = Config::for_command("npx", &args).unwrap();

@@ -1,7 +1,7 @@
 //! Our own schema: `gateway` and `mcpServers`.
 
 use crate::{
-    config::{Config, Given, Listen, Log, Tls, TokenScope},
+    config::{Config, Control, Given, Listen, Log, Tls, TokenScope},
     dialect::entry,
     file::{Node, Value, join},
     problem::Origin,
@@ -77,12 +77,22 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
         config.timeouts.read(cx, &mut inner, "gateway.timeouts");
         cx.finish(inner, Scope::Timeouts);
     }
+    let watch = cx.flag(object, "watch");
+    cx.set("gateway.watch", &mut config.watch, watch);
+    control(cx, object, config);
     let grace = cx.duration(object, "shutdownGrace");
     cx.set("gateway.shutdownGrace", &mut config.shutdown_grace, grace);
     let name = cx.plain(object, "name");
     cx.set("gateway.name", &mut config.server_name, name);
     let version = cx.plain(object, "version");
     cx.set("gateway.version", &mut config.server_version, version.map(|it| it.map(Some)));
+}
+
+fn control(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
+    let Some(read) = cx.path(object, "control") else { return };
+    let is_off = read.value == cx.env.base().join("off");
+    let read = read.map(|path| if is_off { Control::Off } else { Control::At(path) });
+    cx.set("gateway.control", &mut config.control, Some(read));
 }
 
 fn log(cx: &mut Cx<'_>, object: &mut Object<'_>, log: &mut Log) {

@@ -16,6 +16,8 @@ use crate::{
 /// How many sessions take a link of the server's at once when it was configured anew.
 const MOVING_MAX: usize = 16;
 
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+
 /// What becomes of a session when somebody's rights have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -72,6 +74,12 @@ impl Server {
             inner.drain(&old, deadline).await;
             old.shut_down("its configuration has changed").await;
         }
+    }
+
+    /// Tells clients that the tools offered here have changed, as far as their server said that it
+    /// would tell.
+    pub fn announce_tools(&self) {
+        self.0.inner.sessions.all().iter().for_each(|session| session.announce(TOOLS_CHANGED));
     }
 
     /// Looks at every session when somebody's rights have changed: `fate` is asked with the

@@ -182,4 +182,7 @@ async fn whose_rights_have_ended_hears_so() {
     assert!((&mut again.next()).now_or_never().is_none());
     cid.call(2, "echo").await.unwrap();
     assert_eq!(server.status().sessions, 2);
+    server.announce_tools();
+    let news = format!("{:?}", again.next().await.unwrap().unwrap());
+    assert!(news.contains(NEWS), "{news}");
 }

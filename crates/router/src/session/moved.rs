@@ -73,6 +73,16 @@ impl ClientSession {
         announced
     }
 
+    /// Tells the client this, where its server said that it would.
+    pub(crate) fn announce(&self, method: &'static str) {
+        let link = self.state().link.clone();
+        if link.is_some_and(|link| handshake::announced(&link.answer).contains(&method))
+            && let Ok(news) = Message::notification(method, &serde_json::json!({}))
+        {
+            self.deliver(news);
+        }
+    }
+
     /// Ends the streams that listen: whoever may still listen opens another.
     pub(crate) fn end_streams(&self, why: &'static str) {
         let listeners = std::mem::take(&mut self.state().listeners);

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use futures::StreamExt;
 use mcp_jsonrpc::{
     Id, Kind, Message, RpcError,
-    transport::{ErrorKind, Event, Exchange, Reply, TransportError},
+    transport::{ErrorKind, Event, Exchange, Reply, Session, TransportError},
 };
 use tracing::{info, warn};
 
@@ -32,15 +32,15 @@ impl Drop for Place {
 ///
 /// What a stream that ends under a call means for the call is for the session to decide: here
 /// its future is dropped.
-pub(super) async fn carry(place: Place, exchange: Exchange) {
+pub(super) async fn carry(place: Place, session: Arc<dyn Session>, exchange: Exchange) {
     let open = &*place.0;
     tokio::select! {
-        () = talk(open, exchange) => (),
+        () = talk(open, &*session, exchange) => (),
         () = open.outbox.over() => (),
     }
 }
 
-async fn talk(open: &Open, exchange: Exchange) {
+async fn talk(open: &Open, session: &dyn Session, exchange: Exchange) {
     let message = &exchange.message;
     let id = message.id().filter(|_| message.kind() == Kind::Request).cloned();
     if message.method() == Some("server/discover") && id.is_some() {
@@ -48,7 +48,7 @@ async fn talk(open: &Open, exchange: Exchange) {
         let error = RpcError::new(RpcError::METHOD_NOT_FOUND, "HTTP+SSE begins with `initialize`");
         return fail(open, id.as_ref(), &error);
     }
-    let error = match open.session.send(exchange).await {
+    let error = match session.send(exchange).await {
         Ok(Reply::Accepted) => None,
         Ok(Reply::Single(message)) => {
             open.say(message.into());
