@@ -236,6 +236,11 @@ impl Client {
         Self { session: server.open(opening).await.unwrap(), caller }
     }
 
+    /// Goes on with a session.
+    pub(crate) fn of(session: Arc<dyn Session>, caller: &str) -> Self {
+        Self { session, caller: Caller::named(caller) }
+    }
+
     /// Opens a session and shakes hands; `capabilities` are the client's.
     pub(crate) async fn greet(server: &Server, caller: &str, capabilities: &str) -> Self {
         let client = Self::open(server, caller).await;

@@ -39,6 +39,7 @@ mod double;
 mod ear;
 pub mod filter;
 mod handshake;
+pub mod keep;
 mod life;
 mod link;
 mod load;

@@ -11,9 +11,7 @@ use arc_swap::ArcSwap;
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
     ProtocolVersion,
-    transport::{
-        Caller, Endpoint, InboxMax, Opening, Session, SessionId, Transport, TransportError,
-    },
+    transport::{Caller, InboxMax, Opening, Session, SessionId, Transport, TransportError},
 };
 use tokio::time::MissedTickBehavior;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,8 +20,9 @@ use tracing::{debug, info};
 pub use self::change::Fate;
 pub use crate::{call::CallTimeouts, life::Restart};
 use crate::{
+    keep::{self, Keeping},
     session::{ClientSession, Routed},
-    sessions::{self, Sessions},
+    sessions::Sessions,
     status::{State, Status},
     upstream::Upstream,
 };
@@ -53,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) sessions: Sessions,
     /// Answers that nobody reads any more are read here to their end.
     pub(crate) detached: TaskTracker,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Who shares a session, or a process, behind (DESIGN: isolation).
@@ -110,7 +109,10 @@ pub struct Options {
     pub call: CallTimeouts,
     /// How many sessions clients may have open.
     pub session_max: usize,
-    /// How long a session is kept that nobody listens to and nobody uses.
+    /// What lets sessions outlive this process; none: they end with it.
+    pub keeping: Option<Keeping>,
+    /// How long a session is kept that nobody listens to and nobody uses.  With `keeping`, its
+    /// place is given up and its id stays good.
     pub session_idle_timeout: Duration,
     /// How long a session is kept that says nothing, not even `initialize`.
     pub handshake_timeout: Duration,
@@ -139,6 +141,7 @@ impl Default for Options {
             restart: Restart::default(),
             call: CallTimeouts::default(),
             session_max: 10_000,
+            keeping: None,
             session_idle_timeout: Duration::from_secs(30 * 60),
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
@@ -255,20 +258,26 @@ impl Transport for Server {
             self.start();
             let inner = &self.0.inner;
             inner.ready().await?;
-            let session = Some(sessions::new_id()?);
-            let endpoint = Endpoint { uri: opening.at, session };
-            let session = ClientSession::new(endpoint, opening.caller, Arc::clone(inner));
-            inner.sessions.insert(&session).map_err(|error| error.of(&inner.name))?;
+            let now = inner.options().keeping.as_ref().map(|it| it.keyring.clock().now());
+            let begun = (keep::new_key()?, now.unwrap_or_default());
+            let session = ClientSession::new(opening.at, begun, opening.caller, Arc::clone(inner));
+            inner.sessions.enter(&session).map_err(|error| error.of(&inner.name))?;
             Ok(Arc::new(Routed(session)) as Arc<dyn Session>)
         }
         .boxed()
     }
 
     fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
-        let session = self.0.inner.sessions.find(id, caller);
-        session
-            .map(|session| Arc::new(Routed(session)) as Arc<dyn Session>)
-            .map_err(|error| error.of(&self.0.inner.name))
+        let inner = &self.0.inner;
+        let session = match inner.sessions.find(id, caller) {
+            Some(session) => session,
+            None => {
+                let session = inner.take_up(id, caller).map_err(|error| error.of(&inner.name))?;
+                self.start();
+                session
+            }
+        };
+        Ok(Arc::new(Routed(session)))
     }
 }
 
@@ -286,7 +295,7 @@ impl Inner {
                 false => options.handshake_timeout,
             };
             if timeout <= since.elapsed() {
-                debug!(server = %self.name, session = ?session.id(), "idle for too long: ended");
+                debug!(server = %self.name, session = ?session.named(), "idle for too long: ended");
                 session.end().await;
             }
         }
@@ -298,5 +307,7 @@ impl Inner {
 mod bounds;
 #[cfg(test)]
 mod changes;
+#[cfg(test)]
+mod kept;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 mod bridged;
 mod deliver;
+mod kept;
 mod moved;
 mod replay;
 
@@ -20,10 +21,11 @@ use mcp_jsonrpc::{
     params::{Cancelled, Resource},
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, Reply, Session,
-        TransportError,
+        SessionId, TransportError,
     },
 };
 use serde_json::json;
+use store::RecordKey;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -38,7 +40,13 @@ use crate::{
 
 /// A client's session with one server.
 pub(crate) struct ClientSession {
-    endpoint: Endpoint,
+    /// Where its client posts to.
+    at: Arc<str>,
+    /// Its id, once somebody has asked for it.
+    id: OnceLock<Option<SessionId>>,
+    /// What its record is kept under, and when it began: in its id too.
+    pub(crate) key: RecordKey,
+    issued: u64,
     pub(crate) caller: Caller,
     server: Arc<Inner>,
     pub(crate) calls: Calls,
@@ -47,10 +55,14 @@ pub(crate) struct ClientSession {
     state: Mutex<State>,
     /// Held by whoever looks for a link, so that one is opened and not many.
     attaching: tokio::sync::Mutex<()>,
+    /// Held by whoever writes its record.
+    saving: tokio::sync::Mutex<()>,
 }
 
 struct State {
     hello: Option<Arc<Hello>>,
+    /// Whether what was said at `initialize` is in a record, since the id does not say it.
+    is_recorded: bool,
     link: Option<Arc<Link>>,
     /// Links of a server that was configured anew since, for as long as they carry anything.
     leaving: Vec<Arc<Link>>,
@@ -67,11 +79,18 @@ struct State {
 // === impl ClientSession ===
 
 impl ClientSession {
-    pub(crate) fn new(endpoint: Endpoint, caller: Caller, server: Arc<Inner>) -> Arc<Self> {
+    /// A session that begins, at a path, under a key, at a time.
+    pub(crate) fn new(
+        at: Arc<str>,
+        (key, issued): (RecordKey, u64),
+        caller: Caller,
+        server: Arc<Inner>,
+    ) -> Arc<Self> {
         let options = server.options();
         let calls = Calls::new(options.in_flight_max, options.inbox);
         let state = State {
             hello: None,
+            is_recorded: false,
             link: None,
             leaving: Vec::new(),
             listeners: Vec::new(),
@@ -81,13 +100,20 @@ impl ClientSession {
             last_used: Instant::now(),
             closed: false,
         };
-        let (state, attaching) = (Mutex::new(state), tokio::sync::Mutex::default());
-        let version = OnceLock::new();
-        Arc::new(Self { endpoint, caller, server, calls, version, state, attaching })
-    }
-
-    pub(crate) fn id(&self) -> Option<&mcp_jsonrpc::transport::SessionId> {
-        self.endpoint.session.as_ref()
+        let (attaching, saving) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self {
+            at,
+            id: OnceLock::new(),
+            key,
+            issued,
+            caller,
+            server,
+            calls,
+            version: OnceLock::new(),
+            state: Mutex::new(state),
+            attaching,
+            saving,
+        })
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -127,7 +153,9 @@ impl ClientSession {
                 // What it was told is what it speaks, whatever link comes next.
                 hello.version = hello.version.min(link.version);
                 self.version.get_or_init(|| hello.version);
-                self.attach(link, Some(Arc::new(hello))).await;
+                let hello = Arc::new(hello);
+                self.attach(link, Some(Arc::clone(&hello))).await;
+                self.keep_hello(&hello).await;
                 Ok(Reply::Single(answer))
             }
         }
@@ -230,6 +258,7 @@ impl ClientSession {
             link.watch();
         }
         if let Some(answer) = self.answer_here(&link, &exchange.message)? {
+            Box::pin(self.record()).await;
             return Ok(Reply::Single(answer));
         }
         let remembered = replay::is_remembered(&exchange.message).then(|| exchange.message.clone());
@@ -244,10 +273,10 @@ impl ClientSession {
             reply => reply,
         };
         let reply = reply.map_err(|error| link.explained(error))?;
-        if let (Some(message), Reply::Single(answer)) = (remembered, &reply)
-            && answer.kind() == Kind::Response
-        {
+        let is_granted = matches!(&reply, Reply::Single(answer) if answer.kind() == Kind::Response);
+        if let Some(message) = remembered.filter(|_| is_granted) {
             self.remember(message);
+            Box::pin(self.record()).await;
         }
         Ok(in_order(reply, link))
     }
@@ -309,7 +338,8 @@ impl ClientSession {
         self.send_over(&link, exchange).await.map(|_| Reply::Accepted)
     }
 
-    /// Ends the session and whatever it waits for.
+    /// Ends the session and whatever it waits for.  Where sessions are kept, its id may take it up
+    /// again: see [`close`](Self::close).
     pub(crate) async fn end(&self) {
         self.server.sessions.remove(self);
         self.calls.cancel_all();
@@ -337,7 +367,7 @@ pub(crate) struct Routed(pub(crate) Arc<ClientSession>);
 
 impl Session for Routed {
     fn endpoint(&self) -> Endpoint {
-        self.0.endpoint.clone()
+        Endpoint { uri: Arc::clone(&self.0.at), session: self.0.name(None).cloned() }
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
@@ -353,6 +383,7 @@ impl Session for Routed {
 
     fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
         let events = self.0.listen();
+        self.0.wake();
         async { Ok(events) }.boxed()
     }
 
@@ -361,7 +392,7 @@ impl Session for Routed {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.end().boxed()
+        self.0.close().boxed()
     }
 }
 
@@ -369,7 +400,7 @@ impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSession")
             .field("server", &self.server.name)
-            .field("endpoint", &self.endpoint)
+            .field("id", &self.named())
             .field("calls", &self.calls)
             .finish_non_exhaustive()
     }

@@ -64,8 +64,9 @@ pub struct SessionId(Arc<str>);
 pub struct EventId(Arc<str>);
 
 impl SessionId {
-    /// The longest id taken from a peer.
-    const LEN_MAX: usize = 512;
+    /// The longest id taken from a peer; ours say what a session begins again with, and those of
+    /// a gateway behind do too.
+    const LEN_MAX: usize = 2048;
 
     /// Takes an id from the wire; none if it is no id.
     pub fn new(text: &str) -> Option<Self> {

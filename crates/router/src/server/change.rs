@@ -10,6 +10,7 @@ use tracing::info;
 use super::{Inner, Options, Server, Startup};
 use crate::{
     handshake::Hello,
+    status::State,
     upstream::{Acquired, Upstream},
 };
 
@@ -99,7 +100,7 @@ impl Server {
         if !ending.is_empty() {
             info!(server = %self.0.inner.name, count = ending.len(), why, "sessions ended");
         }
-        join_all(ending.iter().map(|session| session.end())).await;
+        join_all(ending.iter().map(|session| session.close())).await;
     }
 }
 
@@ -115,6 +116,18 @@ impl Inner {
 
     pub(super) fn is_eager(&self) -> bool {
         self.options.load().startup == Startup::Eager
+    }
+
+    /// Whether no more sessions are taken, because the gateway ends or the server was removed.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.upstream().life().state == State::Closed
+    }
+
+    /// Refuses where no more sessions are taken.
+    pub(crate) fn admit(&self) -> Result<(), TransportError> {
+        let upstream = self.upstream();
+        let life = upstream.life();
+        if life.state == State::Closed { life.admit() } else { Ok(()) }
     }
 
     /// Waits until the server behind can be asked for links.

@@ -33,7 +33,7 @@ impl ClientSession {
             !state.closed && state.hello.is_some() && state.link.is_none() && is_attended
         };
         if wants && let Err(error) = self.another_link().await {
-            let (server, session) = (&self.server.name, self.id());
+            let (server, session) = (&self.server.name, self.named());
             info!(%server, ?session, %error, "no link yet: its next request tries again");
         }
     }

@@ -65,7 +65,7 @@ impl ClientSession {
                 if state.subscriptions.len() < self.server.options().subscriptions_max {
                     state.subscriptions.insert(resource.uri.into());
                 } else {
-                    let (server, session) = (&self.server.name, self.id());
+                    let (server, session) = (&self.server.name, self.named());
                     warn!(%server, ?session, "a subscription too many: it ends with this link");
                 }
             }
