@@ -10,7 +10,7 @@
 
 use std::{convert::Infallible, error::Error, sync::Arc};
 
-use gateway::{assemble, door::Door, framing::Seen};
+use gateway::{assemble, door::Door};
 use gateway_config::Config;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
@@ -52,9 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn answer(door: &Door, request: Request<Incoming>) -> Response<Outgoing> {
     let path = request.uri().path();
     match path.strip_prefix(MOUNT) {
-        Some(below) if below.is_empty() || below.starts_with('/') => {
-            door.answer(request, &Seen::default()).await
-        }
+        Some(below) if below.is_empty() || below.starts_with('/') => door.answer(request).await,
         _ => Response::new(Outgoing::whole("the service's own page\n")),
     }
 }

@@ -19,8 +19,8 @@ const TEXT_LEN_MAX: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Line {
     began: Instant,
-    method: Method,
-    uri: Uri,
+    method: Option<Method>,
+    uri: Option<Uri>,
     server: Option<(Arc<str>, Way)>,
     caller: Option<Arc<str>>,
     /// Only worth a line at `debug`, unless it is refused.
@@ -53,7 +53,12 @@ pub(crate) struct Said<'a> {
 impl Line {
     /// Begins with what the request says.  Its query is left out: it may hold a session id.
     pub(crate) fn begin<B>(request: &Request<B>) -> Self {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self::of(Some(request.method()), Some(request.uri()))
+    }
+
+    /// Begins with what could be read of something that is no request.
+    pub(crate) fn of(method: Option<&Method>, uri: Option<&Uri>) -> Self {
+        let (method, uri) = (method.cloned(), uri.cloned());
         Self { began: Instant::now(), method, uri, server: None, caller: None, quiet: false }
     }
 
@@ -75,8 +80,8 @@ impl Line {
     pub(crate) fn end(self, response: &mut Response<Outgoing>) {
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
         let said = Said {
-            method: self.method.as_str(),
-            path: shortened(self.uri.path()),
+            method: self.method.as_ref().map_or("-", Method::as_str),
+            path: shortened(self.uri.as_ref().map_or("-", Uri::path)),
             server: self.server.as_ref().map(|(name, _)| &**name),
             route: self.server.as_ref().map(|(_, way)| way.as_str()),
             caller: self.caller.as_deref(),

@@ -2,10 +2,10 @@
 
 use std::{convert::Infallible, fmt, future::Future, io, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use gateway_config::{Limits, Timeouts};
 use hyper::{
-    Request, Response,
+    Request, Response, Version,
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
@@ -17,13 +17,14 @@ use hyper_util::{
 use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 use transport_sse::body::Outgoing;
 
 use crate::{
     door::Door,
-    framing::{Seen, Watched},
+    head::{self, HeadMax},
     listen::{Listener, Stream},
+    watched::{Noted, Patience, Watched},
 };
 
 /// How long to wait when no connection can be accepted, mostly for want of descriptors.
@@ -41,8 +42,8 @@ pub struct Connections {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    /// For the TLS handshake, and again for the first byte.
-    first_byte_timeout: Duration,
+    head_max: HeadMax,
+    patience: Patience,
     write_timeout: Duration,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -53,18 +54,27 @@ pub struct Connections {
 impl Connections {
     /// Within these limits, with TLS if there is an acceptor.
     pub fn new(limits: &Limits, timeouts: &Timeouts, tls: Option<TlsAcceptor>) -> Self {
+        let head_max = HeadMax { len: limits.header_len_max, count: limits.header_count_max };
+        let patience = Patience {
+            head_timeout: timeouts.header_read_timeout,
+            idle_timeout: timeouts.connection_idle_timeout,
+        };
         let mut http1 = http1::Builder::new();
+        // Heads are read before hyper reads them, which would have no words for what is wrong.
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.header_read_timeout)
+            .header_read_timeout(None)
             .max_headers(limits.header_count_max)
-            .max_buf_size(limits.header_len_max.max(8192))
+            .max_buf_size(limits.header_len_max.max(8192).saturating_mul(2))
             // A client that has nothing more to say is still waiting for its answer.
             .half_close(true);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(limits.header_len_max).unwrap_or(u32::MAX))
+            // Somewhat more than is allowed is read, so that it can be refused in words.
+            .max_header_list_size(
+                u32::try_from(limits.header_len_max.saturating_mul(2)).unwrap_or(u32::MAX),
+            )
             .max_concurrent_streams(256)
             .keep_alive_interval(Some(Duration::from_secs(30)))
             .keep_alive_timeout(Duration::from_secs(20));
@@ -72,7 +82,8 @@ impl Connections {
             http1,
             http2,
             tls,
-            first_byte_timeout: timeouts.header_read_timeout,
+            head_max,
+            patience,
             write_timeout: timeouts.write_timeout,
             room: Arc::new(Semaphore::new(limits.connection_max)),
             tasks: TaskTracker::new(),
@@ -104,10 +115,6 @@ impl Connections {
             self.tasks.spawn(async move {
                 match Box::pin(this.connection(stream, door, watcher)).await {
                     Ok(()) => (),
-                    // Answered before it was a request: its line of log is all there is of it.
-                    Err(ConnectionError::Http(error)) if error.is_parse() => {
-                        info!(status = status_of(&error), reason = %error, "request");
-                    }
                     Err(error) => debug!(%error, "a connection ended badly"),
                 }
                 drop(room);
@@ -127,19 +134,18 @@ impl Connections {
     ) -> Result<(), ConnectionError> {
         let stream = match &self.tls {
             None => stream,
-            Some(tls) => match timeout(self.first_byte_timeout, tls.accept(stream)).await {
+            Some(tls) => match timeout(self.patience.head_timeout, tls.accept(stream)).await {
                 Ok(stream) => Box::new(stream.map_err(ConnectionError::Tls)?),
                 Err(_) => return Err(ConnectionError::Slow("TLS handshake")),
             },
         };
-        let (first, stream) = match timeout(self.first_byte_timeout, first_bytes(stream)).await {
-            Ok(begun) => begun.map_err(ConnectionError::Read)?,
-            Err(_) => return Err(ConnectionError::Slow("first byte")),
-        };
+        let (first, stream) = first_bytes(stream, self.patience).await?;
         let is_http2 = first.starts_with(PREFACE);
-        let (stream, seen) = Watched::new(first, stream);
-        let stream = TokioIo::new(stream);
-        let service = service_fn(move |request| answer(Arc::clone(&door), request, seen.clone()));
+        let max = (!is_http2).then_some(self.head_max);
+        let (stream, noted) = Watched::new(&first, stream, max, self.patience);
+        let (stream, head_max) = (TokioIo::new(stream), self.head_max);
+        let service =
+            service_fn(move |request| answer(Arc::clone(&door), request, noted.clone(), head_max));
         // In boxes, so that what an HTTP/1 connection needs is all it costs.
         let served = match is_http2 {
             false => Box::pin(watcher.watch(self.http1.serve_connection(stream, service))).await,
@@ -162,30 +168,44 @@ enum ConnectionError {
     Http(hyper::Error),
 }
 
-/// What hyper has answered to a head that it could not read.
-fn status_of(error: &hyper::Error) -> u16 {
-    if error.is_parse_too_large() { 431 } else { 400 }
-}
-
 /// One answer, in a box: hyper keeps room for the future as long as the connection lives, and
 /// most connections are idle most of the time.
 fn answer(
     door: Arc<Door>,
     request: Request<Incoming>,
-    seen: Seen,
+    noted: Noted,
+    max: HeadMax,
 ) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
-    Box::pin(async move { Ok(door.answer(request, &seen).await) })
+    Box::pin(async move {
+        if let Some(unreadable) = noted.next() {
+            return Ok(door.refuse(unreadable));
+        }
+        if request.version() == Version::HTTP_2
+            && let Err(unreadable) =
+                head::check_fields(request.method(), request.uri(), request.headers(), &max)
+        {
+            return Ok(door.refuse(&unreadable));
+        }
+        Ok(door.answer(request).await)
+    })
 }
 
 /// Reads until it is clear which HTTP this is.
-async fn first_bytes(mut stream: Stream) -> io::Result<(Bytes, Stream)> {
+async fn first_bytes(
+    mut stream: Stream,
+    patience: Patience,
+) -> Result<(BytesMut, Stream), ConnectionError> {
     let mut first = BytesMut::with_capacity(FIRST_READ_LEN_MAX);
+    let slow = |_| ConnectionError::Slow("first byte");
+    let mut wait = patience.idle_timeout;
     loop {
-        let read = stream.read_buf(&mut first).await?;
+        let read = timeout(wait, stream.read_buf(&mut first)).await.map_err(slow)?;
+        let read = read.map_err(ConnectionError::Read)?;
         let undecided = first.len() < PREFACE.len() && PREFACE.starts_with(&first);
         if read == 0 || !undecided {
-            return Ok((first.freeze(), stream));
+            return Ok((first, stream));
         }
+        wait = patience.head_timeout;
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use auth::{Access, Denied, Guard};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Uri,
     body::{Body, Bytes},
     header::{ACCEPT, HeaderMap, ORIGIN},
 };
@@ -24,7 +24,7 @@ use transport_stdio::client::{ChildInfo, Children};
 use crate::{
     access_log::Line,
     answer::{self, Refusal},
-    framing::Seen,
+    head::Unreadable,
     home::{self, Overview, ServerOverview},
     origin::Origins,
 };
@@ -72,14 +72,14 @@ pub struct Entry {
 
 impl Door {
     /// Answers one request, whatever it is.
-    pub async fn answer<B>(&self, request: Request<B>, seen: &Seen) -> Response<Outgoing>
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Outgoing>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut line = Line::begin(&request);
         let origin = request.headers().get(ORIGIN).cloned();
-        let (mut response, permitted) = match self.check(&request, seen) {
+        let (mut response, permitted) = match self.origins.check(&request) {
             Ok(()) => (self.dispatch(request, &mut line).await, true),
             Err(refusal) => (refusal.into_response(), false),
         };
@@ -90,13 +90,20 @@ impl Door {
         response
     }
 
-    fn check<B>(&self, request: &Request<B>, seen: &Seen) -> Result<(), Box<Refusal>> {
-        if seen.is_ambiguous() {
-            let what = "the length of the body is given twice, or cannot be read";
-            let refusal = Refusal::new(StatusCode::BAD_REQUEST, what);
-            return Err(refusal.expect("either `Content-Length` or `Transfer-Encoding`").into());
-        }
-        self.origins.check(request)
+    /// Answers what is no request: in words, and with a line of log, as if it were one.
+    ///
+    /// Nothing of it is to be relied on, so it is told what anybody may know.
+    pub(crate) fn refuse(&self, unreadable: &Unreadable) -> Response<Outgoing> {
+        let line = Line::of(unreadable.method.as_ref(), unreadable.uri.as_ref());
+        let (headers, path) = (HeaderMap::new(), unreadable.uri.as_ref().map(Uri::path));
+        let visible: Vec<(&String, &Entry)> = self.visible(&headers).collect();
+        let nearest = path.and_then(|path| self.nearest(path, &visible));
+        let mut response = Refusal::new(unreadable.status, unreadable.what.as_str())
+            .expect(unreadable.expected.as_str())
+            .routes(nearest, routes_of(visible))
+            .into_response();
+        line.end(&mut response);
+        response
     }
 
     async fn dispatch<B>(&self, request: Request<B>, line: &mut Line) -> Response<Outgoing>
@@ -242,9 +249,7 @@ impl Door {
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what).expect(how);
             return refusal.routes(None, routes_of(visible)).into_response();
         }
-        let nearest = route::nearest(path, visible.iter().map(|(name, _)| name.as_str()));
-        let wanted = if path.contains("sse") { Way::Sse } else { Way::Mcp };
-        let nearest = nearest.map(|name| format!("{}/{name}/{}", self.base_path, wanted.as_str()));
+        let nearest = self.nearest(path, &visible);
         let shown: String = path.chars().filter(|it| !it.is_control()).take(200).collect();
         let what = match Route::read(path) {
             Some(Route::Server(name, _)) => format!("there is no server `{name}`"),
@@ -254,6 +259,13 @@ impl Door {
             .expect("/NAME/mcp (Streamable HTTP) or /NAME/sse (HTTP+SSE), NAME one of the servers")
             .routes(nearest, routes_of(visible))
             .into_response()
+    }
+
+    /// The route that was probably meant.
+    fn nearest(&self, path: &str, visible: &[(&String, &Entry)]) -> Option<String> {
+        let nearest = route::nearest(path, visible.iter().map(|(name, _)| name.as_str()));
+        let wanted = if path.contains("sse") { Way::Sse } else { Way::Mcp };
+        nearest.map(|name| format!("{}/{name}/{}", self.base_path, wanted.as_str()))
     }
 
     /// The disabled server that a path leads to.

@@ -1,58 +1,32 @@
-//! Connections as they are read: what an HTTP parser would have us forget.
+//! Where the heads of requests begin and end in what comes in on an HTTP/1 connection.
 //!
-//! hyper reads a request that has both `Content-Length` and `Transfer-Encoding` by the latter and
-//! drops the former, as RFC 9112 §6.3 allows.  Whoever is in front of us may have read it by the
-//! other, and then one request becomes two.  Such a request is refused, so somebody has to see
-//! its head before the parser does: every head, also those that come right behind a body, and
-//! with whatever ends of lines a parser puts up with.
+//! Every head is read before the HTTP library sees it ([`head`](crate::head)): also those that
+//! come right behind a body, and with whatever ends of lines a parser puts up with.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-};
-
-use bytes::Bytes;
 use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::head::{self, HeadMax, Length, Unreadable};
 
 /// How much is kept of a line that came in pieces: no line that matters is longer.
 const LINE_KEPT_MAX: usize = 64;
-/// The first line of an HTTP/2 connection (RFC 9113 §3.4), which has no lengths to give twice.
-const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
 
-/// What was seen of one connection.
-#[derive(Clone, Debug, Default)]
-pub struct Seen(Arc<AtomicBool>);
-
-impl Seen {
-    /// Whether a head came that gives the length of its body twice, or in no readable way.
-    pub fn is_ambiguous(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A connection whose request heads are looked at.
+/// What has come of a connection so far.
 #[derive(Debug)]
-pub struct Watched<S> {
-    /// What was read before, and is to be read again.
-    first: Bytes,
-    stream: S,
-    seen: Seen,
+pub(crate) struct Framing {
     stage: Stage,
-    head: Head,
+    max: HeadMax,
     /// What has come of a line that is not complete, at most [`LINE_KEPT_MAX`] bytes.
     line: Vec<u8>,
+    /// How much of the beginning of a head was looked at before.
+    seen: usize,
+    /// How many heads were whole.
+    heads: u64,
 }
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
-    /// A line of a head.
+    /// A head, or the rest of one that was handed back.
     Head,
     /// So many bytes of a body.
     Body(u64),
@@ -64,41 +38,77 @@ enum Stage {
     ChunkEnd,
     /// A line after the last chunk.
     Trailer,
-    /// Nothing that has to be looked at.
-    Anything,
+    /// Nothing: where the next head would begin is in doubt.
+    Over,
 }
 
-/// What is known of a head so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    has_begun: bool,
-    length: Option<u64>,
-    is_encoded: bool,
-    /// Its length is none, or two.
-    is_broken: bool,
-}
+// === impl Framing ===
 
-// === impl Watched ===
-
-impl<S> Watched<S> {
-    /// Looks at what is read: what was read from `stream` already, and then what still comes.
-    pub fn new(first: Bytes, stream: S) -> (Self, Seen) {
-        let seen = Seen::default();
-        let (stage, head, line) = (Stage::Head, Head::default(), Vec::new());
-        (Self { first, stream, seen: seen.clone(), stage, head, line }, seen)
+impl Framing {
+    pub(crate) fn new(max: HeadMax) -> Self {
+        Self { stage: Stage::Head, max, line: Vec::new(), seen: 0, heads: 0 }
     }
 
-    fn look(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            bytes = match self.stage {
-                Stage::Anything => return,
-                Stage::Body(left) => self.skip(bytes, left, Stage::Body, Stage::Head),
-                Stage::Chunk(left) => self.skip(bytes, left, Stage::Chunk, Stage::ChunkEnd),
-                Stage::Head | Stage::ChunkSize | Stage::ChunkEnd | Stage::Trailer => {
-                    self.next_line(bytes)
-                }
+    /// Looks at what has come: how many of these bytes are whole heads and parts of bodies.  The
+    /// rest is the beginning of a head, to be shown again with what follows it, or behind the end.
+    pub(crate) fn look(&mut self, bytes: &[u8]) -> (usize, Option<Box<Unreadable>>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = match self.stage {
+                Stage::Over => break,
+                Stage::Head => match self.read_head(rest) {
+                    Ok(0) => break,
+                    Ok(len) => rest.get(len..).unwrap_or_default(),
+                    Err(unreadable) => {
+                        self.stage = Stage::Over;
+                        return (bytes.len() - rest.len(), Some(unreadable));
+                    }
+                },
+                Stage::Body(left) => self.skip(rest, left, Stage::Body, Stage::Head),
+                Stage::Chunk(left) => self.skip(rest, left, Stage::Chunk, Stage::ChunkEnd),
+                Stage::ChunkSize | Stage::ChunkEnd | Stage::Trailer => self.next_line(rest),
             };
         }
+        (bytes.len() - rest.len(), None)
+    }
+
+    /// The length of a head that is whole, or none.  It is read again with every line that comes,
+    /// but not with every byte.
+    fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Box<Unreadable>> {
+        let seen = std::mem::replace(&mut self.seen, bytes.len());
+        let new = bytes.get(seen..).unwrap_or_default();
+        if 0 < seen && bytes.len() < self.max.len && memchr(b'\n', new).is_none() {
+            return Ok(0);
+        }
+        let Some((len, length)) = head::read(bytes, &self.max)? else { return Ok(0) };
+        self.seen = 0;
+        self.heads += 1;
+        self.stage = match length {
+            Length::Bytes(0) => Stage::Head,
+            Length::Bytes(len) => Stage::Body(len),
+            Length::Chunked => Stage::ChunkSize,
+        };
+        Ok(len)
+    }
+
+    /// How many heads were whole.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Whether a head comes next.
+    pub(crate) fn is_between(&self) -> bool {
+        self.stage == Stage::Head
+    }
+
+    /// Whether nothing more is to be taken.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Takes no more.
+    pub(crate) fn end(&mut self) {
+        self.stage = Stage::Over;
     }
 
     fn skip<'b>(
@@ -135,220 +145,101 @@ impl<S> Watched<S> {
     fn take_line(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.stage = match self.stage {
-            Stage::Head if line.is_empty() && self.head.has_begun => self.end_of_head(),
-            Stage::Head if !self.head.has_begun && line.starts_with(HTTP_2) => Stage::Anything,
-            Stage::Head => {
-                self.head.take(line);
-                Stage::Head
-            }
             Stage::ChunkSize => match chunk_size(line) {
                 Some(0) => Stage::Trailer,
                 Some(size) => Stage::Chunk(size),
-                None => self.give_up(),
+                None => Stage::Over,
             },
             Stage::ChunkEnd if line.is_empty() => Stage::ChunkSize,
-            Stage::ChunkEnd => self.give_up(),
+            Stage::ChunkEnd => Stage::Over,
             Stage::Trailer if line.is_empty() => Stage::Head,
             stage => stage,
         };
-    }
-
-    fn end_of_head(&mut self) -> Stage {
-        let head = std::mem::take(&mut self.head);
-        match head.length {
-            _ if head.is_broken => self.give_up(),
-            Some(_) if head.is_encoded => self.give_up(),
-            None if head.is_encoded => Stage::ChunkSize,
-            Some(length) if length > 0 => Stage::Body(length),
-            _ => Stage::Head,
-        }
-    }
-
-    /// Where the next head begins is in doubt from here on: all requests are refused.
-    fn give_up(&self) -> Stage {
-        self.seen.0.store(true, Ordering::Relaxed);
-        Stage::Anything
-    }
-}
-
-// === impl Head ===
-
-impl Head {
-    /// Takes the request line, or a field.  Empty lines may come before either (RFC 9112 §2.2).
-    fn take(&mut self, line: &[u8]) {
-        if !self.has_begun {
-            self.has_begun = !line.is_empty();
-            return;
-        }
-        let Some(colon) = memchr(b':', line) else { return };
-        let (name, value) = line.split_at(colon);
-        let name = name.trim_ascii();
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.is_encoded = true;
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            match number(value, 10) {
-                Some(length) if self.length.is_none_or(|before| before == length) => {
-                    self.length = Some(length);
-                }
-                _ => self.is_broken = true,
-            }
-        }
     }
 }
 
 /// The size of a chunk; what follows it on its line means nothing here.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
-    number(line.get(..end)?, 16)
-}
-
-/// So many digits make 64 bits, in either way.  More would be cut where a line is.
-const DIGITS_MAX: usize = 20;
-
-fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    // A sign is no digit here.
-    let plain = digits.first()?.is_ascii_hexdigit() && digits.len() <= DIGITS_MAX;
-    u64::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| plain)?, radix).ok()
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = if self.first.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
-        } else {
-            let len = self.first.len().min(buf.remaining());
-            buf.put_slice(&self.first.split_to(len));
-            if self.first.is_empty() {
-                self.first = Bytes::new();
-            }
-            Poll::Ready(Ok(()))
-        };
-        if matches!(read, Poll::Ready(Ok(()))) {
-            self.look(buf.filled().get(before..).unwrap_or_default());
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    head::number(line.get(..end)?, 16)
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
-
     use super::*;
 
     const BOTH: &str =
         "POST / HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
     const NEITHER: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    const CHUNKED: &str = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const MAX: HeadMax = HeadMax { len: 200_000, count: 100 };
 
-    /// Reads all of it, in pieces of every size.
+    /// Reads all of it, in pieces of every size: how much was passed, and whether that was all
+    /// that will be.
     #[track_caller]
-    fn check(wire: &str, expect: bool) {
-        for size in (1..=wire.len().min(300)).chain([wire.len().max(1)]) {
-            let (mut watched, seen) = Watched::new(Bytes::new(), ());
-            wire.as_bytes().chunks(size).for_each(|piece| watched.look(piece));
-            assert_eq!(seen.is_ambiguous(), expect, "in pieces of {size}: {wire:?}");
-            assert!(watched.line.len() <= LINE_KEPT_MAX);
+    fn check(wire: &str, passed: usize, over: bool) {
+        let sizes = (1..=wire.len().min(300)).chain([wire.len().max(1)]);
+        for size in sizes.filter(|it| wire.len() / it < 300) {
+            let (mut framing, mut held, mut total) = (Framing::new(MAX), Vec::new(), 0);
+            for piece in wire.as_bytes().chunks(size) {
+                held.extend_from_slice(piece);
+                let (len, refused) = framing.look(&held);
+                total += len;
+                held.drain(..len);
+                assert!(refused.is_none() || framing.is_over());
+                assert!(framing.line.len() <= LINE_KEPT_MAX);
+            }
+            assert_eq!((total, framing.is_over()), (passed, over), "by {size}: {wire:?}");
         }
     }
 
     #[test]
     fn a_length_given_twice_is_seen_whatever_comes_before_it() {
-        let chunks = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
-                      5;x=\"y\"\r\nhe\r\no\r\nA\r\n0123456789\r\n0\r\nEnd: here\r\n\r\n";
-        let long = format!("GET /{0} HTTP/1.1\r\nX: {0}\r\n\r\n", "x".repeat(100_000));
+        let chunks =
+            format!("{CHUNKED}5;x=\"y\"\r\nhe\r\no\r\nA\r\n0123456789\r\n0\r\nEnd: here\r\n\r\n");
+        let long = format!("GET /{0} HTTP/1.1\r\nX: {0}\r\n\r\n", "x".repeat(60_000));
         for before in [
             "",
-            "\r\n\r\n",
             NEITHER,
             "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
             "POST / HTTP/1.1\nContent-Length: 0\n\n",
-            chunks,
+            &chunks,
             &long,
         ] {
-            check(before, false);
-            check(&[before, BOTH].concat(), true);
-            check(&[before, NEITHER, &BOTH.replace('\r', "")].concat(), true);
+            check(before, before.len(), false);
+            check(&[before, BOTH].concat(), before.len(), true);
+            check(&[before, "\r\n", BOTH].concat(), before.len(), true);
+            let two = [before, NEITHER].concat();
+            check(&[&two, &*BOTH.replace('\r', "")].concat(), two.len(), true);
+            check(&[&two, "GET"].concat(), two.len(), false);
         }
     }
 
     #[test]
     fn a_body_may_speak_of_both() {
         let len = BOTH.len();
-        check(&format!("POST / HTTP/1.1\r\nContent-Length: {len}\r\n\r\n{BOTH}"), false);
-        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-        check(&format!("{chunked}{len:x}\r\n{BOTH}\r\n0\r\n\r\n{NEITHER}"), false);
+        let wire = format!("POST / HTTP/1.1\r\nContent-Length: {len}\r\n\r\n{BOTH}");
+        check(&wire, wire.len(), false);
+        let wire = format!("{CHUNKED}{len:x}\r\n{BOTH}\r\n0\r\n\r\n{NEITHER}");
+        check(&wire, wire.len(), false);
     }
 
     #[test]
-    fn a_length_that_cannot_be_read_is_as_bad() {
+    fn a_chunk_that_cannot_be_read_is_the_end() {
         let zeros = "0".repeat(100);
-        for length in ["-1", "+1", "1, 1", "99999999999999999999", "", &zeros] {
-            check(
-                &format!("POST / HTTP/1.1\r\nContent-Length: {length}3\r\n\r\nabc"),
-                !length.is_empty(),
-            );
+        for size in ["", "x", "-1", &zeros] {
+            let wire = format!("{CHUNKED}{size}\r\n");
+            check(&wire, wire.len(), true);
+            let (mut framing, wire) = (Framing::new(MAX), [&*wire, NEITHER].concat());
+            assert_eq!(framing.look(wire.as_bytes()).0, wire.len() - NEITHER.len());
         }
-        // However it is cut, what comes behind is not overlooked.
-        let padding = " ".repeat(100);
-        check(&format!("POST / HTTP/1.1\r\nContent-Length:{padding}3\r\n\r\nabc{BOTH}"), true);
-        let two = "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: ";
-        check(&format!("{two}3\r\n\r\nabc"), false);
-        check(&format!("{two}4\r\n\r\nabc"), true);
-        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for size in ["", "x", "-1", &zeros, "0\r\n\r\nGET / HTTP/1.1\r\nContent-Length: x\r\n"] {
-            check(&format!("{chunked}{size}\r\n"), true);
-        }
+        check(&format!("{CHUNKED}1\r\nabc\r\n"), CHUNKED.len() + 3 + 5, true);
     }
 
     #[test]
-    fn http_2_is_not_looked_at() {
-        check(&format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{BOTH}"), false);
-    }
-
-    #[tokio::test]
-    async fn what_was_read_before_is_read_again_and_looked_at() {
-        let (first, rest) = BOTH.split_at(20);
-        let (mut watched, seen) =
-            Watched::new(Bytes::from_static(first.as_bytes()), rest.as_bytes());
-        let mut read = String::new();
-        watched.read_to_string(&mut read).await.unwrap();
-        assert_eq!(read, BOTH);
-        assert!(seen.is_ambiguous());
+    fn heads_are_counted() {
+        let mut framing = Framing::new(MAX);
+        framing.look([NEITHER, CHUNKED, "0\r\n\r\n", NEITHER, BOTH, NEITHER].concat().as_bytes());
+        assert_eq!((framing.heads(), framing.is_over()), (3, true));
     }
 }

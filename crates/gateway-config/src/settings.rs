@@ -119,9 +119,11 @@ settings! {
 settings! {
     /// How long things may take. Those toward servers behind can be set for each of them too.
     pub struct Timeouts {
-        /// A request's head in front, and how long a connection may wait for its next one: longer
-        /// than clients keep theirs, so that none sends into a connection that closes.
-        header_read_timeout: duration = seconds(75), "headerRead";
+        /// A request's head in front, from its first byte to its end; TLS handshakes too.
+        header_read_timeout: duration = seconds(30), "headerRead";
+        /// How long a connection in front may wait for its next request: longer than clients keep
+        /// theirs, so that none sends into a connection that closes.
+        connection_idle_timeout: duration = seconds(75), "connectionIdle";
         /// A request's body in front, from its head to its end.
         body_read_timeout: duration = seconds(30), "bodyRead";
         /// One write to a client that does not read; then its connection is closed.

@@ -18,7 +18,7 @@ fn strict() -> Gateway {
     config["gateway"] = json!({
         "tokens": { "ann": TOKEN, "bob": "bobs-own-token-987" },
         "limits": { "bodyLenMax": "4KiB", "headerLenMax": "16KiB", "headerCountMax": 30, "batchLenMax": 3, "depthMax": 20 },
-        "timeouts": { "headerRead": "300ms", "bodyRead": "300ms" },
+        "timeouts": { "headerRead": "300ms", "connectionIdle": "600ms", "bodyRead": "300ms" },
         "log": { "level": "trace" },
     });
     Gateway::start(&config)
@@ -71,7 +71,7 @@ fn a_length_given_twice() {
     assert!(gateway.process.log().iter().all(|line| !line.contains("/healthz")));
 }
 
-/// What is no HTTP at all is answered with a status and nothing else, and the connection ends.
+/// What is no request at all is told what was wrong, and what is expected; the connection ends.
 #[test]
 fn bad_framing() {
     let gateway = strict();
@@ -79,47 +79,81 @@ fn bad_framing() {
         format!("GET /ping HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100 << 10));
     let many = "X: y\r\n".repeat(31);
     let many = format!("GET /ping HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
-    let mut from = 0;
-    for (request, status) in [
-        ("GARBAGE\r\n\r\n", 400),
-        (
-            "GET /ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            400,
-        ),
-        ("POST /demo/mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
-        ("POST /demo/mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
-        ("GET /ping HTTP/1.1\r\nHost: local\0host\r\n\r\n", 400),
-        ("GET /ping HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
-        (&long, 431),
-        (&many, 431),
+    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(100 << 10));
+    let post =
+        |field: &str| format!("POST /demo/mcp HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n");
+    for (request, status, words, path) in [
+        ("GARBAGE\r\n\r\n", 400, "does not begin with a method", "-"),
+        ("GET /ping HTTP/4.2\r\nHost: localhost\r\n\r\n", 400, "a version of HTTP", "/ping"),
+        ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "a version of HTTP", "/a"),
+        (&*post("Content-Length: 1\r\nContent-Length: 2"), 400, "given twice", "/demo/mcp"),
+        (&*post("Content-Length: -1"), 400, "cannot be read", "/demo/mcp"),
+        (&*post("Transfer-Encoding: gzip"), 400, "its end cannot be found", "/demo/mcp"),
+        (&*post("X: a\0b"), 400, "the value of a header field", "/demo/mcp"),
+        (&*post("X : a"), 400, "the name of a header field", "/demo/mcp"),
+        (&*long, 431, "longer than 16384 bytes", "/ping"),
+        (&*many, 431, "more than 30 header fields", "/ping"),
+        (&*target, 414, "the request line is longer than 16384 bytes", "-"),
     ] {
-        let mut wire = http::tcp(&gateway.at);
+        let mut wire = http::connect(&gateway.at);
         wire.write_all(request.as_bytes()).unwrap();
-        let mut said = Vec::new();
-        // A reset after the answer is as good as an end: the rest of the request was not read.
-        drop(wire.read_to_end(&mut said));
-        let said = String::from_utf8_lossy(&said);
-        let shown = request.get(..80).unwrap_or(request);
-        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said:?} to {shown:?}");
-        let (at, line) = gateway.request_line(from, &[("status", json!(status))]);
-        assert!(line["reason"].is_string(), "{line}");
-        from = at + 1;
+        let answer = http::read_head(wire, false).unwrap().read();
+        refused(&gateway, &answer, status, words);
+        assert_eq!(answer.field("connection"), Some("close"), "{answer:?}");
+        assert!(answer.json()["expected"].is_string(), "{answer:?}");
+        // Nobody is known to have asked, so nothing is shown that only some may see.
+        assert_eq!(answer.json()["routes"], Value::Null, "{answer:?}");
+        let reason = json!(answer.error());
+        let line = gateway.request_line(0, &[("reason", reason.clone()), ("path", json!(path))]).1;
+        assert_eq!(line["status"], json!(status));
     }
+    let lines = gateway.process.log();
+    let lines = lines.iter().filter(|line| line.contains("\"status\":4")).count();
+    assert_eq!(lines, 11, "one line each");
     assert_eq!(gateway.get("/ping").status, 200);
+}
+
+/// Where everybody may see the routes, whoever mistypes the rest of a head sees them too.
+#[test]
+fn bad_framing_where_all_is_open() {
+    let gateway = Gateway::start(&demo());
+    let mut wire = http::connect(&gateway.at);
+    let ping = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let broken = "GET /dmo/sse HTTP/1.1\r\nHost : localhost\r\n\r\n";
+    wire.write_all(format!("{ping}{ping}{broken}{ping}").as_bytes()).unwrap();
+    let mut said = String::new();
+    wire.read_to_string(&mut said).unwrap();
+    // In its place among the others, and the last.
+    let answers: Vec<&str> = said.split("HTTP/1.1 ").skip(1).filter_map(|it| it.get(..3)).collect();
+    assert_eq!(answers, ["200", "200", "400"], "{said}");
+    let (_, body) = said.rsplit_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["nearest"], "/demo/sse", "{said}");
+    assert_eq!(body["routes"], json!(["/demo/mcp", "/demo/sse"]), "{said}");
+    // No body behind the answer to HEAD.
+    let mut wire = http::connect(&gateway.at);
+    wire.write_all(broken.replace("GET", "HEAD").as_bytes()).unwrap();
+    let mut said = String::new();
+    wire.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 400 ") && said.ends_with("\r\n\r\n"), "{said}");
 }
 
 #[test]
 fn who_is_too_slow_is_cut_off() {
     let gateway = strict();
     // A head that does not end.
-    let mut wire = http::tcp(&gateway.at);
+    let mut wire = http::connect(&gateway.at);
     wire.write_all(b"GET /ping HTTP/1.1\r\nHost: localh").unwrap();
-    let mut said = String::new();
-    drop(wire.read_to_string(&mut said));
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408 "), "{said}");
-    // One that does not even begin.
+    let answer = http::read_head(wire, false).unwrap().read();
+    refused(&gateway, &answer, 408, "did not end within 300ms");
+    // One that does not even begin, first or next: nobody asked, so nobody is answered.
     let mut wire = http::tcp(&gateway.at);
     assert_eq!(wire.read(&mut [0; 1]).unwrap(), 0);
+    let mut wire = http::tcp(&gateway.at);
+    wire.write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut said = String::new();
+    wire.read_to_string(&mut said).unwrap();
+    assert_eq!((said.matches("HTTP/1.1").count(), said.ends_with("pong")), (1, true), "{said}");
     // A body that does not come.
     let fields = [AUTH, ("Content-Length", "100"), ("Content-Type", "application/json")];
     let answer = gateway.ask("POST /demo/mcp", &fields, "{");

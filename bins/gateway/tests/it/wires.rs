@@ -45,6 +45,25 @@ fn http2_without_tls() {
         assert_eq!(lost.0.status, 404);
         let foreign = Request::get("http://evil.example/ping").body(Outgoing::empty()).unwrap();
         assert_eq!(sender.send_request(foreign).await.unwrap().status(), 421);
+        for (count, len, words) in [(1, 80 << 10, "longer than 65536"), (120, 1, "more than 100")] {
+            let mut request = Request::get(gateway.url("/dmo/mcp"));
+            for number in 0..count {
+                request = request.header(format!("x-{number}"), "y".repeat(len));
+            }
+            let request = request.body(Outgoing::empty()).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 431);
+            let said = body::read(response.into_body(), 1 << 20, PATIENCE).await.unwrap();
+            let said: Value = serde_json::from_slice(&said).unwrap();
+            assert!(said["error"].as_str().unwrap().contains(words), "{said}");
+            assert_eq!(
+                (&said["nearest"], &said["routes"][0]),
+                (&json!("/demo/mcp"), &json!("/demo/mcp"))
+            );
+            let line = gateway
+                .request_line(0, &[("status", json!(431)), ("reason", said["error"].clone())]);
+            assert_eq!(line.1["path"], "/dmo/mcp");
+        }
     });
 }
 
