@@ -18,7 +18,7 @@ use mcp_jsonrpc::{
 };
 use router::{
     filter::{Filtered, ToolFilter},
-    server::{self, CallTimeouts, Options, Restart, Server, Wire},
+    server::{self, CallTimeouts, Options, ReplayMax, Restart, Server, Wire},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -136,6 +136,11 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
         stream_max: config.limits.stream_max,
         in_flight_max: config.limits.in_flight_max,
         inbox: inbox(config),
+        replay: ReplayMax {
+            bytes_max: config.limits.replay_bytes_max,
+            len_max: config.limits.replay_len_max,
+            timeout: config.timeouts.replay_timeout,
+        },
         ..Options::default()
     }
 }

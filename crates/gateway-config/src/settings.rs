@@ -103,6 +103,10 @@ settings! {
         queue_bytes_max: size = 4 << 20, "queueBytesMax";
         /// Messages that wait for one slow reader; beyond, its session ends.
         queue_len_max: count = 1024, "queueLenMax";
+        /// Bytes of one session's streams kept for a client that loses one and comes back (Streamable HTTP).
+        replay_bytes_max: size = 1 << 20, "replayBytesMax";
+        /// Messages and streams of one session kept for that.
+        replay_len_max: count = 1024, "replayLenMax";
         /// Messages in one batch (revision 2025-03-26 alone has batches).
         batch_len_max: count = 100, "batchLenMax";
         /// Nesting of one message: parsers behind may be recursive.
@@ -130,6 +134,8 @@ settings! {
         write_timeout: duration = seconds(30), "write";
         /// A session in front that nobody uses and nobody listens to.
         session_idle_timeout: duration = seconds(30 * 60), "sessionIdle";
+        /// How long what went down a stream is kept for a client that lost it.
+        replay_timeout: duration = seconds(5 * 60), "replay";
         /// Between two comments on a silent stream: the shortest-tempered proxies cut at 30 s.
         keep_alive_interval: duration = seconds(15), "keepAlive";
         /// How long a request waits for its server to start: `npx` may have to fetch a package first.

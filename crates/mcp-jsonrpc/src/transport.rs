@@ -36,6 +36,8 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
+use crate::Id;
+
 pub use error::{ErrorKind, TransportError};
 pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
 pub use exchange::{Caller, Exchange, Opening, Reply};
@@ -67,7 +69,21 @@ pub trait Session: fmt::Debug + Send + Sync + 'static {
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>>;
 
     /// What the peer says unasked, from now on or after a given event.
+    ///
+    /// Where what comes after that event is not all known any more, an error says so, and what is
+    /// known comes after it.
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>>;
+
+    /// Keeps what goes down a stream in front: the answers to these requests, or, where there
+    /// are none, what [`listen`](Self::listen) yields.
+    ///
+    /// The same events come back with ids, which `listen` goes on after; the first is an
+    /// [`Event::Pause`] with the stream's own.  Answers are read to their end also when the
+    /// stream is dropped.  A session that keeps nothing hands the events back as they are.
+    fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
+        let _ = of;
+        events
+    }
 
     /// Whether it can still carry an exchange, as far as is known without asking the peer.
     ///

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    Kind, Message, ParseError, RpcError,
+    Id, Kind, Message, ParseError, RpcError,
     params::CallTool,
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply,
@@ -92,6 +92,10 @@ impl Session for FilteredSession {
 
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
         self.inner.listen(after)
+    }
+
+    fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
+        self.inner.keep(of, events)
     }
 
     fn is_open(&self) -> bool {

@@ -43,6 +43,7 @@ pub mod keep;
 mod life;
 mod link;
 mod load;
+mod log;
 mod pool;
 pub mod route;
 pub mod server;

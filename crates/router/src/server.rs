@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
 pub use self::change::Fate;
-pub use crate::{call::CallTimeouts, life::Restart};
+pub use crate::{call::CallTimeouts, life::Restart, log::ReplayMax};
 use crate::{
     keep::{self, Keeping},
     session::{ClientSession, Routed},
@@ -128,6 +128,8 @@ pub struct Options {
     pub subscriptions_max: usize,
     /// How much may wait for one stream.
     pub inbox: InboxMax,
+    /// How much of a session's streams is kept for a client that loses one.
+    pub replay: ReplayMax,
 }
 
 impl Default for Options {
@@ -150,6 +152,7 @@ impl Default for Options {
             in_flight_max: 256,
             subscriptions_max: 1024,
             inbox: InboxMax::default(),
+            replay: ReplayMax::default(),
         }
     }
 }
@@ -289,6 +292,7 @@ impl Inner {
         let options = self.options();
         for session in self.sessions.all() {
             session.calls.sweep(&options.call);
+            session.sweep_log();
             let Some((since, initialized)) = session.idle_since() else { continue };
             let timeout = match initialized {
                 true => options.session_idle_timeout,

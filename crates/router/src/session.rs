@@ -17,7 +17,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    Kind, Message, ProtocolVersion, RpcError,
+    Id, Kind, Message, ProtocolVersion, RpcError,
     params::{Cancelled, Resource},
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, Reply, Session,
@@ -34,6 +34,7 @@ use crate::{
     handshake::{self, Hello},
     link::Link,
     load::Carried,
+    log::Log,
     server::Inner,
     upstream::Acquired,
 };
@@ -52,6 +53,8 @@ pub(crate) struct ClientSession {
     pub(crate) calls: Calls,
     /// What the client was told to speak.
     version: OnceLock<ProtocolVersion>,
+    /// What went down its streams; begun with the first of them.
+    log: OnceLock<Option<Log>>,
     state: Mutex<State>,
     /// Held by whoever looks for a link, so that one is opened and not many.
     attaching: tokio::sync::Mutex<()>,
@@ -110,6 +113,7 @@ impl ClientSession {
             server,
             calls,
             version: OnceLock::new(),
+            log: OnceLock::new(),
             state: Mutex::new(state),
             attaching,
             saving,
@@ -343,6 +347,9 @@ impl ClientSession {
     pub(crate) async fn end(&self) {
         self.server.sessions.remove(self);
         self.calls.cancel_all();
+        if let Some(Some(log)) = self.log.get() {
+            log.clear();
+        }
         let (links, listeners) = {
             let mut state = self.state();
             state.closed = true;
@@ -381,10 +388,20 @@ impl Session for Routed {
         .boxed()
     }
 
-    fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
-        let events = self.0.listen();
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        let events = match after {
+            Some(after) => self.0.resume(&after).map_err(|error| error.of(&self.0.server.name)),
+            None => Ok(self.0.listen()),
+        };
         self.0.wake();
-        async { Ok(events) }.boxed()
+        async { events }.boxed()
+    }
+
+    fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
+        match self.0.log() {
+            Some(log) => log.keep(of, events),
+            None => events,
+        }
     }
 
     fn is_open(&self) -> bool {

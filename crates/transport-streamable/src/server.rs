@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod streams;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -10,9 +11,7 @@ use futures::StreamExt;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Body, header::HeaderValue};
 use mcp_jsonrpc::{
     Frame, Kind, Limits, Message, ProtocolVersion, RpcError,
-    transport::{
-        Caller, ErrorKind, Event, Exchange, Opening, Reply, Session, Transport, TransportError,
-    },
+    transport::{Caller, ErrorKind, Exchange, Opening, Reply, Session, Transport, TransportError},
 };
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -20,8 +19,6 @@ use transport_sse::{
     body::{self, Outgoing},
     note::Note,
     respond,
-    stream::{Chunk, EventBody},
-    wire,
 };
 
 use crate::{
@@ -30,6 +27,7 @@ use crate::{
     refusal::{Refusal, Stage},
 };
 use answer::Asking;
+use streams::Manner;
 
 /// How much a [`Server`] takes, and how long it waits.
 #[derive(Clone, Debug)]
@@ -41,6 +39,9 @@ pub struct ServerOptions {
     /// After how much silence on a stream a comment is sent, and after how long without an answer
     /// a request is answered with a stream: 15 s.
     pub keep_alive: Duration,
+    /// After how long without an answer a request of a client that can be told at once where to
+    /// resume (2025-11-25) is answered with a stream, so that it can lose the connection: 50 ms.
+    pub prime_after: Duration,
     /// How long the answer to DELETE waits for a session to be closed; it is closed even if that
     /// takes longer: 5 s.
     pub close_timeout: Duration,
@@ -63,6 +64,7 @@ impl Default for ServerOptions {
             body_len_max: 16 << 20,
             body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
+            prime_after: Duration::from_millis(50),
             close_timeout: Duration::from_secs(5),
             strict_accept: false,
             stateless: false,
@@ -185,7 +187,7 @@ impl Server {
         }
         let session = self.session_for(&session, &caller, version, note).await?;
         let exchange = Exchange { message, caller, version, carried };
-        let Some(asking) = Asking::new(&session, &exchange, accept) else {
+        let Some(asking) = Asking::new(&session, &exchange, accept, &self.options) else {
             return match session.send(exchange).await {
                 Ok(_) => Ok(respond::empty(StatusCode::ACCEPTED)),
                 Err(error) => Err(Refusal::of(&error, Stage::Telling)),
@@ -210,13 +212,13 @@ impl Server {
         };
         let session = self.transport.open(opening).await.map_err(refused)?;
         let mut opened = Opened { session: Some(Arc::clone(&session)), tasks: &self.tasks };
-        let asking = Asking::new(&session, &exchange, accept);
+        let asking = Asking::new(&session, &exchange, accept, &self.options);
         let reply = session.send(exchange).await.map_err(refused)?;
         let began = !matches!(&reply, Reply::Single(answer) if answer.kind() == Kind::Error);
         // Read now and not before: the id may be the server's to choose.
         let id = session.endpoint().session.filter(|_| began);
         let mut response = match asking {
-            Some(asking) => asking.respond(reply, self.options.keep_alive, note).await?,
+            Some(asking) => asking.respond(reply, note).await?,
             None => respond::empty(StatusCode::ACCEPTED),
         };
         if began {
@@ -230,26 +232,29 @@ impl Server {
     }
 
     /// Asks, and turns into a stream what is not answered for a while: proxies and clients give
-    /// up on responses that do not begin.
+    /// up on responses that do not begin, and a stream can be gone on with.
     async fn ask(
         &self,
         asking: Asking,
         exchange: Exchange,
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
-        let keep_alive = self.options.keep_alive;
         let session = Arc::clone(&asking.session);
         let mut sending = Box::pin(async move { session.send(exchange).await });
         let reply = if asking.accept.events && !asking.is_initialize {
-            match tokio::time::timeout(keep_alive, &mut sending).await {
+            let patience = match asking.manner.primes && !self.options.stateless {
+                true => self.options.prime_after.min(self.options.keep_alive),
+                false => self.options.keep_alive,
+            };
+            match tokio::time::timeout(patience, &mut sending).await {
                 Ok(reply) => reply,
-                Err(_) => return Ok(asking.stream_later(sending, keep_alive)),
+                Err(_) => return Ok(asking.stream_later(sending)),
             }
         } else {
             sending.await
         };
         match reply {
-            Ok(reply) => asking.respond(reply, keep_alive, note).await,
+            Ok(reply) => asking.respond(reply, note).await,
             Err(error) => Err(Refusal::of(&error, Stage::Asking)),
         }
     }
@@ -272,6 +277,7 @@ impl Server {
         if !is_get {
             return Ok(respond::events_head());
         }
+        let resumes = fields.after.is_some();
         let events = session.listen(fields.after).await.map_err(|error| match error.kind() {
             ErrorKind::Unsupported => {
                 let words = "this server says nothing unasked, so there is no stream to listen to";
@@ -279,20 +285,14 @@ impl Server {
             }
             _ => Refusal::of(&error, Stage::Telling),
         })?;
-        let primes = primes(version);
-        let chunks = events.filter_map(move |event| {
-            // The stream holds its session.
+        let events = if resumes { events } else { session.keep(&[], events) };
+        // The stream holds its session.
+        let events = events.inspect(move |_| {
             let _: &Arc<dyn Session> = &session;
-            std::future::ready(match event {
-                Ok(Event::Pause { .. }) if !primes => None,
-                Ok(event) => Some(Chunk::Event(event)),
-                Err(error) => {
-                    debug!(%error, "stream of unasked messages over");
-                    Some(Chunk::Encoded(wire::encode_comment(&error.said().to_string())))
-                }
-            })
         });
-        Ok(respond::events(EventBody::new(chunks, self.options.keep_alive)))
+        let keep_alive = self.options.keep_alive;
+        let manner = Manner { primes: streams::primes(version), keep_alive };
+        Ok(streams::respond_with(events.boxed(), manner))
     }
 
     async fn close(
@@ -389,12 +389,6 @@ impl Drop for Opened<'_> {
             self.tasks.spawn_on(async move { session.close().await }, &runtime);
         }
     }
-}
-
-/// Whether a client takes events without a message, from which it learns where to resume: older
-/// SDKs fail over their empty data.
-fn primes(version: Option<ProtocolVersion>) -> bool {
-    version.is_some_and(|version| ProtocolVersion::V2025_11_25 <= version)
 }
 
 fn refuse(status: StatusCode, words: &str) -> Refusal {

@@ -60,7 +60,7 @@ pub struct Endpoint {
 pub struct SessionId(Arc<str>);
 
 /// An event's id: opaque to all but the log it came from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EventId(Arc<str>);
 
 impl SessionId {
@@ -91,6 +91,14 @@ impl SessionId {
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId(…{})", self.short())
+    }
+}
+
+/// Shows its end alone: what it begins with may name the session.
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.0.char_indices().rev().nth(7).and_then(|(at, _)| self.0.get(at..));
+        write!(f, "EventId(…{})", end.unwrap_or(&self.0))
     }
 }
 

@@ -1,16 +1,20 @@
 //! What the server says unasked, on its way to whoever is there to hear it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use futures::{StreamExt, stream};
 use mcp_jsonrpc::{
     Message,
-    transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, TransportError},
+    transport::{ErrorKind, Event, EventId, EventStream, Inbox, InboxMax, TransportError},
 };
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::ClientSession;
+use crate::log::Log;
 
 /// How much is kept while nobody listens.
 const BACKLOG_MAX: InboxMax = InboxMax { queue_len_max: 64, queue_bytes_max: 256 << 10 };
@@ -48,6 +52,11 @@ impl ClientSession {
             Some(Err(event)) => event,
             None => event,
         };
+        self.keep_for_later(event);
+    }
+
+    /// Keeps an event until somebody listens.
+    fn keep_for_later(&self, event: Event) {
         let backlog = {
             let mut state = self.state();
             Arc::clone(state.backlog.get_or_insert_with(|| Inbox::new(BACKLOG_MAX)))
@@ -101,6 +110,28 @@ impl ClientSession {
         let listening = Listening { session: Arc::clone(self), inbox };
         stream::poll_fn(move |cx| listening.inbox.poll_next(cx)).boxed()
     }
+
+    /// Goes on with a stream after one of its events.
+    pub(super) fn resume(self: &Arc<Self>, after: &EventId) -> Result<EventStream, TransportError> {
+        match self.log() {
+            Some(log) => log.resume(after, || self.listen()),
+            None => Ok(self.listen()),
+        }
+    }
+
+    /// What is kept of its streams; none where nothing can be.
+    pub(super) fn log(&self) -> Option<&Log> {
+        let begin =
+            || Log::new(self.named()?, self.server.options().replay, &self.server.detached);
+        self.log.get_or_init(begin).as_ref()
+    }
+
+    /// Lets go of what was kept long enough.
+    pub(crate) fn sweep_log(&self) {
+        if let Some(Some(log)) = self.log.get() {
+            log.sweep();
+        }
+    }
 }
 
 /// One stream that listens, until it is dropped.
@@ -110,9 +141,29 @@ struct Listening {
 }
 
 impl Drop for Listening {
+    /// What nobody took is there for the next that listens.
     fn drop(&mut self) {
-        let mut state = self.session.state();
-        state.listeners.retain(|it| !Arc::ptr_eq(it, &self.inbox));
-        state.last_used = Instant::now();
+        let Self { session, inbox } = self;
+        {
+            let mut state = session.state();
+            let count = state.listeners.len();
+            state.listeners.retain(|it| !Arc::ptr_eq(it, inbox));
+            let was_open = state.listeners.len() < count;
+            state.last_used = Instant::now();
+            if state.closed || inbox.is_empty() {
+                return;
+            }
+            if was_open && state.listeners.is_empty() && state.backlog.is_none() {
+                inbox.set_max(BACKLOG_MAX);
+                state.backlog = Some(Arc::clone(inbox));
+                return;
+            }
+        }
+        let cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(event))) = inbox.poll_next(&cx) {
+            if let Err(event) = session.tell_listeners(event) {
+                session.keep_for_later(event);
+            }
+        }
     }
 }

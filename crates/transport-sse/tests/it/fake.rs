@@ -13,9 +13,12 @@ use futures::{
     future::{self, BoxFuture},
     stream,
 };
-use mcp_jsonrpc::transport::{
-    Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Opening, Reply, Session,
-    SessionId, Transport, TransportError,
+use mcp_jsonrpc::{
+    Id,
+    transport::{
+        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply,
+        Session, SessionId, Transport, TransportError,
+    },
 };
 use tokio::sync::Notify;
 
@@ -36,6 +39,7 @@ struct Inner {
     closing: Notify,
     never_closed: bool,
     listened_after: Mutex<Vec<Option<EventId>>>,
+    keeps: bool,
 }
 
 impl Fake {
@@ -55,6 +59,7 @@ impl Fake {
             closing: Notify::new(),
             never_closed: false,
             listened_after: Mutex::default(),
+            keeps: false,
         }))
     }
 
@@ -78,6 +83,12 @@ impl Fake {
     /// Closing it takes for ever.
     pub(crate) fn never_closed(self) -> Self {
         self.edit(|inner| inner.never_closed = true)
+    }
+
+    /// Gives every event of a stream an id: `kept`, the requests it answers, and a number.
+    #[allow(dead_code, reason = "this file serves the tests of two crates")]
+    pub(crate) fn keeping(self) -> Self {
+        self.edit(|inner| inner.keeps = true)
     }
 
     /// Says this unasked.
@@ -149,6 +160,21 @@ impl Session for Fake {
         self.0.listened_after.lock().unwrap().push(after);
         let unasked = self.0.unasked.lock().unwrap().take();
         async { Ok(unasked.unwrap_or_else(|| stream::pending().boxed())) }.boxed()
+    }
+
+    fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
+        if !self.0.keeps {
+            return events;
+        }
+        let of: String = of.iter().map(|id| format!("/{id}")).collect();
+        let id = move |n| EventId::new(&format!("kept{of}-{n}"));
+        let retry = Some(std::time::Duration::from_secs(2));
+        let prime = stream::iter([Ok(Event::Pause { id: id(0), retry })]);
+        let numbered = events.enumerate().map(move |(n, event)| match event? {
+            Event::Message { message, .. } => Ok(Event::Message { id: id(n + 1), message }),
+            pause => Ok(pause),
+        });
+        prime.chain(numbered).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

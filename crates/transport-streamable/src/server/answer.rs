@@ -1,6 +1,6 @@
 //! The answer to one request: as JSON when it comes alone, as a stream when anything precedes it.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{future, sync::Arc};
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use hyper::{Response, StatusCode};
@@ -9,14 +9,12 @@ use mcp_jsonrpc::{
     transport::{Caller, ErrorKind, Event, EventStream, Exchange, Reply, Session, TransportError},
 };
 use tracing::{debug, info};
-use transport_sse::{
-    body::Outgoing,
-    note::Note,
-    respond,
-    stream::{Chunk, EventBody},
-};
+use transport_sse::{body::Outgoing, note::Note, respond};
 
-use super::primes;
+use super::{
+    ServerOptions,
+    streams::{self, Manner},
+};
 use crate::{
     header::Accept,
     refusal::{Refusal, Stage},
@@ -27,9 +25,9 @@ pub(super) struct Asking {
     pub(super) session: Arc<dyn Session>,
     pub(super) accept: Accept,
     pub(super) is_initialize: bool,
-    id: Id,
+    pub(super) manner: Manner,
+    pub(super) id: Id,
     caller: Caller,
-    primes: bool,
 }
 
 impl Asking {
@@ -38,6 +36,7 @@ impl Asking {
         session: &Arc<dyn Session>,
         exchange: &Exchange,
         accept: Accept,
+        options: &ServerOptions,
     ) -> Option<Self> {
         let message = &exchange.message;
         Some(Self {
@@ -46,7 +45,10 @@ impl Asking {
             is_initialize: message.method() == Some("initialize"),
             id: message.id().filter(|_| message.kind() == Kind::Request)?.clone(),
             caller: exchange.caller.clone(),
-            primes: primes(exchange.version),
+            manner: Manner {
+                primes: streams::primes(exchange.version),
+                keep_alive: options.keep_alive,
+            },
         })
     }
 
@@ -54,7 +56,6 @@ impl Asking {
     pub(super) async fn respond(
         self,
         reply: Reply,
-        keep_alive: Duration,
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
         match reply {
@@ -63,8 +64,14 @@ impl Asking {
             }
             Reply::Accepted => Err(Refusal::of(&unanswered_error(), Stage::Asking)),
             reply if self.accept.events => {
-                let events = self.into_events(Ok(reply)).map(Chunk::Event);
-                Ok(respond::events(EventBody::new(events, keep_alive)))
+                let (session, id) = (Arc::clone(&self.session), self.id.clone());
+                let (manner, opens) = (self.manner, self.is_initialize);
+                let events = self.into_events(Ok(reply));
+                if opens {
+                    // There is no session yet that could be come back to.
+                    return Ok(streams::respond_with(events.map(Ok).boxed(), manner));
+                }
+                Ok(streams::keep(&session, &[id], events, manner))
             }
             reply => self.alone(reply, note).await,
         }
@@ -74,10 +81,10 @@ impl Asking {
     pub(super) fn stream_later(
         self,
         sending: impl Future<Output = Result<Reply, TransportError>> + Send + 'static,
-        keep_alive: Duration,
     ) -> Response<Outgoing> {
+        let (session, id, manner) = (Arc::clone(&self.session), self.id.clone(), self.manner);
         let events = sending.map(move |reply| self.into_events(reply)).flatten_stream();
-        respond::events(EventBody::new(events.map(Chunk::Event), keep_alive))
+        streams::keep(&session, &[id], events, manner)
     }
 
     /// What a client is told that takes events: in the end always an answer.
@@ -88,16 +95,13 @@ impl Asking {
         let unanswered = Some((self, reply_events(reply)));
         stream::unfold(unanswered, async |state| {
             let (asking, mut events) = state?;
-            loop {
-                return match events.next().await {
-                    Some(Ok(Event::Pause { .. })) if !asking.primes => continue,
-                    Some(Ok(event)) => {
-                        let over = is_answer(&event);
-                        Some((event, (!over).then_some((asking, events))))
-                    }
-                    Some(Err(error)) => Some((asking.failure(&error)?, None)),
-                    None => Some((asking.failure(&unanswered_error())?, None)),
-                };
+            match events.next().await {
+                Some(Ok(event)) => {
+                    let over = is_answer(&event);
+                    Some((event, (!over).then_some((asking, events))))
+                }
+                Some(Err(error)) => Some((asking.failure(&error)?, None)),
+                None => Some((asking.failure(&unanswered_error())?, None)),
             }
         })
     }

@@ -9,20 +9,16 @@ use futures::{
 };
 use hyper::{Response, StatusCode, header::CONTENT_TYPE, header::HeaderValue};
 use mcp_jsonrpc::{
-    Message, ProtocolVersion,
+    Id, Message, ProtocolVersion,
     transport::{Caller, Event, Exchange, Session},
 };
-use transport_sse::{
-    body::Outgoing,
-    note::Note,
-    respond,
-    stream::{Chunk, EventBody},
-};
+use transport_sse::{body::Outgoing, note::Note, respond};
 
 use super::{
     Head, Server,
     answer::{self, Asking},
     refuse,
+    streams::{self, Manner},
 };
 use crate::{
     era,
@@ -53,12 +49,15 @@ impl Server {
         }
         let session = self.session_for(&fields.session, &caller, version, note).await?;
 
-        let mut asked = Vec::new();
+        let (mut asked, mut ids) = (Vec::new(), Vec::new());
         for message in messages {
             let (caller, carried) = (caller.clone(), fields.carried.clone());
             let exchange = Exchange { message, caller, version, carried };
-            match Asking::new(&session, &exchange, accept) {
-                Some(asking) => asked.push(events(asking, exchange)),
+            match Asking::new(&session, &exchange, accept, &self.options) {
+                Some(asking) => {
+                    ids.push(asking.id.clone());
+                    asked.push(events(asking, exchange));
+                }
                 None => {
                     let sent = session.send(exchange).await;
                     sent.map_err(|error| Refusal::of(&error, Stage::Telling))?;
@@ -68,7 +67,8 @@ impl Server {
         if asked.is_empty() {
             return Ok(respond::empty(StatusCode::ACCEPTED));
         }
-        let gathering = Gathering { asked: stream::select_all(asked), session, caller, accept };
+        let asked = stream::select_all(asked);
+        let gathering = Gathering { asked, ids, session, caller, accept };
         Ok(gathering.respond(self.options.keep_alive).await)
     }
 }
@@ -81,6 +81,7 @@ fn events(asking: Asking, exchange: Exchange) -> BoxStream<'static, Event> {
 
 struct Gathering {
     asked: SelectAll<BoxStream<'static, Event>>,
+    ids: Vec<Id>,
     session: Arc<dyn Session>,
     caller: Caller,
     accept: Accept,
@@ -110,8 +111,10 @@ impl Gathering {
                 None => break,
             }
         }
-        let events = stream::iter(gathered).chain(self.asked).map(Chunk::Event);
-        respond::events(EventBody::new(events, keep_alive))
+        let events = stream::iter(gathered).chain(self.asked);
+        // Revisions with batches have no priming events.
+        let manner = Manner { primes: false, keep_alive };
+        streams::keep(&self.session, &self.ids, events, manner)
     }
 }
 

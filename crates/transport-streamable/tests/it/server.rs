@@ -1,6 +1,7 @@
 //! The server half.
 
 mod failures;
+mod streams;
 
 use std::{
     pin::Pin,
