@@ -121,8 +121,7 @@ impl ClientSession {
 
     /// What is kept of its streams; none where nothing can be.
     pub(super) fn log(&self) -> Option<&Log> {
-        let begin =
-            || Log::new(self.named()?, self.server.options().replay, &self.server.detached);
+        let begin = || Log::new(self.named()?, self.server.options().replay, &self.server.detached);
         self.log.get_or_init(begin).as_ref()
     }
 
