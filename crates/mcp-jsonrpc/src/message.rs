@@ -185,6 +185,16 @@ impl Message {
         &self.raw
     }
 
+    /// The same message in bytes of its own.
+    ///
+    /// The bytes of a message are mostly a slice of what a connection was read into, and keep all
+    /// of that in memory.  Who keeps a message for longer than it travels keeps this one.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.raw = Bytes::copy_from_slice(&self.raw);
+        self
+    }
+
     /// The bytes on one line.
     ///
     /// JSON escapes line breaks within strings, so a raw one is insignificant and may become a

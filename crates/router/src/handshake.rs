@@ -35,7 +35,7 @@ impl Hello {
                 return Err(TransportError::new(kind, what).hint(error.to_string()));
             }
         };
-        Ok(Self { message, version, can_be_asked })
+        Ok(Self { message: message.detached(), version, can_be_asked })
     }
 
     /// What a link of this session's own is opened with: the client's message, in the revision

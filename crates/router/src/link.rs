@@ -108,7 +108,7 @@ impl Link {
         };
         Ok(Opened::Link(Arc::new(Self {
             behind,
-            answer,
+            answer: answer.detached(),
             version,
             shared,
             server: Arc::clone(server),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{
     FutureExt,
     future::{BoxFuture, Either},
@@ -22,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
-    body::{self, Outgoing},
+    body,
     events::Events,
     http::{self, HttpClient, HttpTarget},
     wire::{self, Item},
@@ -106,7 +107,7 @@ impl Connect {
         let request = target
             .request(Method::GET, target.url().clone())
             .header(ACCEPT, HeaderValue::from_static(wire::CONTENT_TYPE))
-            .body(Outgoing::empty())
+            .body(Bytes::new())
             .map_err(|error| http::broken(target, error))?;
         let response = http::check(target, self.http.send(target, request).await?)?;
         let ClientOptions { limits, idle_timeout, .. } = self.options;
@@ -279,7 +280,7 @@ impl Wire {
             request = request.header(&**name, &**value);
         }
         let request = request
-            .body(Outgoing::whole(message.as_bytes().clone()))
+            .body(message.as_bytes().clone())
             .map_err(|error| http::broken(target, error))?;
         let response = self.http.send(target, request).await?;
         if response.status() == hyper::StatusCode::NOT_FOUND {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use futures::future;
 use http_body_util::BodyExt;
-use hyper::{Response, body::Incoming};
+use hyper::Response;
 use mcp_jsonrpc::{
     Limits,
     transport::{ErrorKind, EventId, TransportError},
 };
 
 use crate::{
-    http::{self, HttpTarget},
+    http::{self, HttpTarget, Incoming},
     wire::{self, Decoder, Item},
 };
 

@@ -1,17 +1,27 @@
-//! The HTTP client both client halves share: pools, TLS, time limits.
+//! The HTTP client both client halves share: connections, TLS, time limits.
+//!
+//! Servers at `http` URLs are spoken to over connections of our own (`connection`), which cost
+//! next to nothing while a stream is silent; those at `https` URLs over hyper's, in HTTP/2 where
+//! they have it.
 //!
 //! It sends a server what the gateway has configured for it and nothing else: its own `Host`, no
 //! `Origin`, no field of a client's.  Redirects are not followed, since they would take
 //! credentials elsewhere.
 
+mod connection;
 mod failure;
+mod fault;
+mod framing;
+mod head;
+mod idle;
+mod incoming;
 mod resolve;
 mod target;
 mod tls;
 
 use std::{
     error::Error,
-    fmt, io,
+    fmt, future, io,
     path::PathBuf,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -19,11 +29,9 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    Request, Response, Uri,
-    body::{Body, Incoming},
-    header::CONTENT_TYPE,
-};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, Uri, body::Body, header::CONTENT_TYPE};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -31,13 +39,16 @@ use hyper_util::{
 };
 use mcp_jsonrpc::transport::TransportError;
 use tower_service::Service;
+use tracing::debug;
 
 pub use failure::{broken, check, is_json, not_events, refused};
+pub use incoming::Incoming;
 pub use resolve::{resolve, session_id};
 pub use target::{HttpTarget, TargetError};
 pub use tls::TlsError;
 
-use crate::body::Outgoing;
+use connection::{Connection, Failed};
+use idle::{Idle, IdleMax};
 
 /// How servers are reached.
 #[derive(Clone, Debug)]
@@ -54,6 +65,8 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// How long an idle `https` connection is kept: 50 s.  Load balancers close theirs after 60.
     pub idle_timeout_tls: Duration,
+    /// The longest head of a response over `http`, in bytes: 64 KiB.
+    pub head_len_max: usize,
     /// Authorities trusted beside those of the system: a file of PEM certificates.
     pub ca_file: Option<PathBuf>,
     /// Takes whatever certificate a server shows.  For laboratories.
@@ -68,22 +81,22 @@ impl Default for HttpOptions {
             idle_per_server_max: 64,
             idle_timeout: Duration::from_secs(4),
             idle_timeout_tls: Duration::from_secs(50),
+            head_len_max: 64 << 10,
             ca_file: None,
             insecure_tls: false,
         }
     }
 }
 
-/// A pool of connections.  Clones share it.
+/// What reaches servers.  Clones share it.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Inner>);
 
-type Plain = Client<Timed<HttpConnector>, Outgoing>;
-type Tls = Client<Timed<HttpsConnector<HttpConnector>>, Outgoing>;
+type Tls = Client<Timed<HttpsConnector<HttpConnector>>, Full<Bytes>>;
 
 struct Inner {
     options: HttpOptions,
-    plain: Plain,
+    plain: Timed<HttpConnector>,
     /// Made when first needed: reading the system's certificates takes milliseconds.
     tls: OnceLock<Result<Tls, TlsError>>,
 }
@@ -91,10 +104,9 @@ struct Inner {
 // === impl HttpClient ===
 
 impl HttpClient {
-    /// A pool; nothing is connected, and no certificate read, before it is needed.
+    /// A client; nothing is connected, and no certificate read, before it is needed.
     pub fn new(options: HttpOptions) -> Self {
         let plain = Timed { inner: connector(&options), timeout: options.connect_timeout };
-        let plain = pool(&options, options.idle_timeout).build(plain);
         Self(Arc::new(Inner { options, plain, tls: OnceLock::new() }))
     }
 
@@ -118,15 +130,56 @@ impl HttpClient {
     pub async fn send(
         &self,
         target: &HttpTarget,
-        request: Request<Outgoing>,
+        request: Request<Bytes>,
     ) -> Result<Response<Incoming>, TransportError> {
-        let sent = if target.is_tls() {
+        if target.is_tls() {
             let client = self.tls().as_ref().map_err(|error| failure::no_tls(target, error))?;
-            client.request(request).await
-        } else {
-            self.0.plain.request(request).await
-        };
-        sent.map_err(|error| failure::unsent_or_broken(target, error))
+            let sent = client.request(request.map(Full::new)).await;
+            let response = sent.map_err(|error| failure::unsent_or_broken(target, error))?;
+            return Ok(response.map(Incoming::from));
+        }
+        let (parts, body) = request.into_parts();
+        let (is_head, request) = (parts.method == Method::HEAD, head::write(&parts, body));
+        let home = target.idle(|| IdleMax {
+            count_max: self.0.options.idle_per_server_max,
+            timeout: self.0.options.idle_timeout,
+        });
+        while let Some(connection) = home.take() {
+            match self.exchange(connection, home, request.clone(), is_head).await {
+                // It was closed just now, and before anything was sent.
+                Err(Failed::Unsent(error)) => debug!(%error, "an idle connection was closed"),
+                Err(Failed::Broken(error)) => return Err(broken(target, error)),
+                Ok(response) => return Ok(response),
+            }
+        }
+        let connected = self.connect(target.url()).await;
+        let connection = connected.map_err(|error| failure::unsent(target, error))?;
+        match self.exchange(connection, home, request, is_head).await {
+            Err(Failed::Unsent(error)) => Err(failure::unsent(target, error.into())),
+            Err(Failed::Broken(error)) => Err(broken(target, error)),
+            Ok(response) => Ok(response),
+        }
+    }
+
+    async fn connect(&self, url: &Uri) -> Result<Box<Connection>, BoxError> {
+        let mut connector = self.0.plain.clone();
+        future::poll_fn(|cx| connector.poll_ready(cx)).await?;
+        let stream = connector.call(url.clone()).await?;
+        Ok(Box::new(Connection::new(stream.into_inner())))
+    }
+
+    async fn exchange(
+        &self,
+        mut connection: Box<Connection>,
+        home: &Arc<Idle>,
+        request: [Bytes; 2],
+        is_head: bool,
+    ) -> Result<Response<Incoming>, Failed> {
+        let head_len_max = self.0.options.head_len_max;
+        let head = connection.exchange(request, head_len_max).await?;
+        let (framing, stays) = head::framing(is_head, &head).map_err(Failed::Broken)?;
+        let home = stays.then(|| Arc::clone(home));
+        Ok(head.map(|()| Incoming::own(connection, framing, home)))
     }
 
     fn tls(&self) -> &Result<Tls, TlsError> {

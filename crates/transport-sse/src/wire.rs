@@ -192,7 +192,8 @@ impl Decoder {
         }
         let Some(at) = found else {
             self.partial.extend_from_slice(&self.chunk);
-            self.chunk.clear();
+            // Not `clear`, which would keep what the connection was read into.
+            self.chunk = Bytes::new();
             return Ok(None);
         };
         let mut line = self.chunk.split_to(at);

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream};
 use hyper::{
     Method, Response, StatusCode, Uri,
-    body::Incoming,
     header::{ACCEPT, HeaderValue},
     http::request,
 };
@@ -30,9 +30,8 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 use transport_sse::{
-    body::Outgoing,
     events::Events,
-    http::{self, HttpClient, HttpTarget},
+    http::{self, HttpClient, HttpTarget, Incoming},
     wire,
 };
 
@@ -262,7 +261,7 @@ impl Inner {
     async fn send(
         &self,
         request: request::Builder,
-        body: Outgoing,
+        body: Bytes,
     ) -> Result<Response<Incoming>, TransportError> {
         let Server { target, http, .. } = &*self.server;
         let request = request.body(body).map_err(|error| http::broken(target, error))?;
@@ -285,7 +284,7 @@ impl Inner {
         if let Some(after) = after {
             request = request.header(header::LAST_EVENT_ID, after.as_str());
         }
-        let response = self.send(request, Outgoing::empty()).await?;
+        let response = self.send(request, Bytes::new()).await?;
         let Server { target, options, .. } = &*self.server;
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -306,7 +305,7 @@ impl Inner {
             return;
         }
         let request = self.request(Method::DELETE, "*/*", self.version.get().copied());
-        let sent = self.send(request, Outgoing::empty());
+        let sent = self.send(request, Bytes::new());
         let server = &**self.server.target.name();
         match tokio::time::timeout(self.server.options.close_timeout, sent).await {
             Ok(Ok(response)) => {

@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use bytes::Bytes;
 use hyper::{Method, StatusCode, header::AUTHORIZATION};
 use serde::Deserialize;
 use transport_sse::{
@@ -62,7 +63,7 @@ async fn ask(status: &Status) -> Result<String, String> {
     if let Some(token) = &status.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(body::Outgoing::empty()).map_err(|error| error.to_string())?;
+    let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
     let response = HttpClient::default().send(&target, request).await;
     let response = response.map_err(|error| error.to_string())?;
     let code = response.status();

@@ -63,3 +63,19 @@ fn a_line_is_the_same_json() {
     let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
     assert_eq!(value(&line), value(pretty.as_bytes()));
 }
+
+#[test]
+fn a_message_that_is_kept_keeps_nothing_else() {
+    let raw = br#"{"jsonrpc":"2.0","id":1,"method":"a","params":{}}"#;
+    let buffer = bytes::Bytes::from([raw.as_slice(), &[b' '; 4000]].concat());
+    let message = Message::parse(buffer.slice(..raw.len())).unwrap();
+    let kept = message.clone().detached();
+    assert_eq!(kept.as_bytes(), message.as_bytes());
+    assert_eq!(
+        (kept.id(), kept.method(), kept.body()),
+        (message.id(), message.method(), message.body())
+    );
+    assert!(!buffer.is_unique());
+    drop(message);
+    assert!(buffer.is_unique());
+}

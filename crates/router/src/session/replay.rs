@@ -59,7 +59,7 @@ impl ClientSession {
     pub(super) fn remember(&self, message: Message) {
         let mut state = self.state();
         match message.method() {
-            Some("logging/setLevel") => state.log_level = Some(message),
+            Some("logging/setLevel") => state.log_level = Some(message.detached()),
             Some("resources/subscribe") => {
                 let Ok(resource) = message.read::<Resource<'_>>() else { return };
                 if state.subscriptions.len() < self.server.options().subscriptions_max {

@@ -4,13 +4,12 @@ use std::{error::Error, io};
 
 use hyper::{
     Response, StatusCode, Uri,
-    body::Incoming,
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use hyper_util::client::legacy;
 use mcp_jsonrpc::transport::{ErrorKind, TransportError};
 
-use super::{HttpTarget, TlsError, is_type};
+use super::{HttpTarget, Incoming, TlsError, is_type};
 
 /// Why no connection was made.
 enum Cause {
@@ -21,15 +20,20 @@ enum Cause {
     Other,
 }
 
-/// The error of a request without a response.
+/// The error of a request without a response, over TLS.
 pub(super) fn unsent_or_broken(target: &HttpTarget, error: legacy::Error) -> TransportError {
-    let at = target.authority();
     let never_sent = error.source().and_then(|it| it.downcast_ref::<hyper::Error>());
     let never_sent = never_sent.is_some_and(hyper::Error::is_canceled);
     if !error.is_connect() && !never_sent {
         return broken(target, error);
     }
-    let (what, hint) = match cause(&error) {
+    unsent(target, error.into())
+}
+
+/// The error of a request that was not sent.
+pub(super) fn unsent(target: &HttpTarget, error: Box<dyn Error + Send + Sync>) -> TransportError {
+    let at = target.authority();
+    let (what, hint) = match cause(&*error) {
         Cause::Refused => (
             format!("connection to {at} was refused"),
             "is the server running, and is this its port?",

@@ -1,6 +1,9 @@
 //! Which server: its name, its address, and the fields it is sent with every request.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use hyper::{
     HeaderMap, Method, Request, Uri,
@@ -9,13 +12,17 @@ use hyper::{
 };
 use tracing::warn;
 
-/// A server behind HTTP.  Clones share the name.
+use super::idle::{Idle, IdleMax};
+
+/// A server behind HTTP.  Clones share the name, and the connections that are not in use.
 #[derive(Clone)]
 pub struct HttpTarget {
     name: Arc<str>,
     url: Uri,
     headers: HeaderMap,
     tls: bool,
+    /// Its connections that are not in use, once there may be any.
+    idle: Arc<OnceLock<Arc<Idle>>>,
 }
 
 /// Why an address or a field of a server cannot be used.  Values are never shown: they may be
@@ -104,7 +111,7 @@ impl HttpTarget {
             fields.insert(AUTHORIZATION, basic);
         }
         let tls = url.scheme_str() == Some("https");
-        Ok(Self { name, url, headers: fields, tls })
+        Ok(Self { name, url, headers: fields, tls, idle: Arc::default() })
     }
 
     /// The server's name.
@@ -125,6 +132,11 @@ impl HttpTarget {
     /// The host and port, as written.
     pub fn authority(&self) -> &str {
         self.url.authority().map_or("", Authority::as_str)
+    }
+
+    /// Its connections that are not in use; the bounds are those of who asks first.
+    pub(super) fn idle(&self, max: impl FnOnce() -> IdleMax) -> &Arc<Idle> {
+        self.idle.get_or_init(|| Arc::new(Idle::new(max())))
     }
 
     /// A request to this server at this address of its own.

@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod connections;
 mod fake;
 mod raw;
 mod seeds;

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use hyper::{Method, Request, Response, Version, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -59,8 +60,7 @@ async fn server() -> String {
 async fn get(url: &str, options: HttpOptions) -> Result<u16, TransportError> {
     let none: [(&str, &str); 0] = [];
     let target = HttpTarget::new("pg", url, none).unwrap();
-    let request =
-        target.request(Method::GET, target.url().clone()).body(Outgoing::empty()).unwrap();
+    let request = target.request(Method::GET, target.url().clone()).body(Bytes::new()).unwrap();
     let response = HttpClient::new(options).send(&target, request).await;
     response.map(|response: Response<_>| response.status().as_u16())
 }
@@ -113,8 +113,7 @@ async fn http_2_where_the_server_has_it() {
     let target = HttpTarget::new("pg", &format!("https://localhost:{port}/mcp"), none).unwrap();
     for _ in 0..3 {
         let request = target.request(Method::GET, target.url().clone());
-        let response =
-            client.send(&target, request.body(Outgoing::empty()).unwrap()).await.unwrap();
+        let response = client.send(&target, request.body(Bytes::new()).unwrap()).await.unwrap();
         assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
     }
 }

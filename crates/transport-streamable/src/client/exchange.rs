@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use hyper::{
     Method, Response, StatusCode,
-    body::Incoming,
     header::{CONTENT_TYPE, HeaderValue},
 };
 use mcp_jsonrpc::{
@@ -16,9 +15,10 @@ use mcp_jsonrpc::{
 use tokio::runtime::Handle;
 use tracing::debug;
 use transport_sse::{
-    body::{self, Outgoing, ReadError},
+    body::{self, ReadError},
     events::Events,
-    http, wire,
+    http::{self, Incoming},
+    wire,
 };
 
 use super::{Inner, Server, answers};
@@ -125,7 +125,7 @@ impl Inner {
         for (name, value) in &exchange.carried {
             request = request.header(&**name, &**value);
         }
-        self.send(request, Outgoing::whole(exchange.message.as_bytes().clone())).await
+        self.send(request, exchange.message.as_bytes().clone()).await
     }
 
     /// Reads an answer in JSON.

@@ -281,7 +281,7 @@ async fn a_client_that_does_not_read_is_cut_off_and_nobody_else_notices() {
     loop {
         let body = request(calls, "plain").message.as_bytes().clone();
         let posting = deaf_target.request(Method::POST, deaf_target.url().clone());
-        let posting = posting.body(Outgoing::whole(body)).unwrap();
+        let posting = posting.body(body).unwrap();
         let status = http.send(&deaf_target, posting).await.unwrap().status();
         if status == 404 {
             break;
