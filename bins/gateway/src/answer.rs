@@ -4,7 +4,8 @@ use hyper::{
     Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use transport_sse::{body::Outgoing, note::Note};
 
 /// Why a request is refused before it reaches a server, in words its sender can act on.
@@ -83,6 +84,51 @@ impl Refusal {
     }
 }
 
+/// Adds to a refusal in JSON-RPC what every other refusal says: the route that was probably meant
+/// and those that the caller may use.  They stand in the error's `data`.
+///
+/// Only where the request was addressed or put wrongly: a failure behind has nothing to do with
+/// routes, and what a tool answers is not touched.
+pub(crate) fn guide(response: &mut Response<Outgoing>, routes: impl FnOnce() -> Routes) {
+    #[derive(Deserialize, Serialize)]
+    struct Told<'a> {
+        jsonrpc: &'a str,
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        error: serde_json::Map<String, serde_json::Value>,
+    }
+    const HELPED: [StatusCode; 6] = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::NOT_ACCEPTABLE,
+        StatusCode::GONE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    ];
+    if !HELPED.contains(&response.status()) {
+        return;
+    }
+    let Some(body) = response.body().as_whole() else { return };
+    let Ok(mut told) = serde_json::from_slice::<Told<'_>>(body) else { return };
+    let routes = routes();
+    let data = told.error.entry("data").or_insert_with(|| serde_json::json!({}));
+    let Some(data) = data.as_object_mut() else { return };
+    data.insert("route".to_owned(), routes.meant.into());
+    data.insert("routes".to_owned(), routes.all.into());
+    if let Ok(text) = serde_json::to_vec(&told) {
+        *response.body_mut() = Outgoing::whole(text);
+    }
+}
+
+/// Where a caller may go.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// The route that was probably meant.
+    pub(crate) meant: String,
+    /// Those there are.
+    pub(crate) all: Vec<String>,
+}
+
 /// A JSON body, never to be cached.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Outgoing> {
     let text = serde_json::to_vec_pretty(value).map(|mut text| {
@@ -104,4 +150,42 @@ pub(crate) fn respond(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guided(status: u16, body: &'static str) -> String {
+        let mut response = respond(StatusCode::from_u16(status).unwrap(), "application/json", body);
+        guide(&mut response, || Routes { meant: "/a/mcp".into(), all: vec!["/a/mcp".into()] });
+        String::from_utf8(response.body().as_whole().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn routes_are_added_to_what_is_there() {
+        let big = r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"error":{"code":-1,"message":"m"}}"#;
+        assert_eq!(
+            guided(404, big),
+            r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"error":{"code":-1,"data":{"route":"/a/mcp","routes":["/a/mcp"]},"message":"m"}}"#
+        );
+        let data = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"m","data":{"supported":[]}}}"#;
+        assert_eq!(
+            guided(400, data),
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"data":{"route":"/a/mcp","routes":["/a/mcp"],"supported":[]},"message":"m"}}"#
+        );
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_routes_is_left_alone() {
+        let error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m"}}"#;
+        for status in [200, 202, 408, 413, 500, 502, 503] {
+            assert_eq!(guided(status, error), error);
+        }
+        for body in
+            ["", "{}", r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":7}}"#]
+        {
+            assert_eq!(guided(400, body), body);
+        }
+    }
 }

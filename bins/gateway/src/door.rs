@@ -23,7 +23,7 @@ use transport_stdio::client::{ChildInfo, Children};
 
 use crate::{
     access_log::Line,
-    answer::{self, Refusal},
+    answer::{self, Refusal, Routes},
     head::Unreadable,
     home::{self, Overview, ServerOverview},
     origin::Origins,
@@ -121,7 +121,7 @@ impl Door {
             Some(route) => return self.service(route, request.method(), request.headers()),
             None => return self.lost(path, request.headers()),
         };
-        let Some(entry) = self.servers.get(name) else {
+        let Some((name, entry)) = self.servers.get_key_value(name) else {
             return self.lost(path, request.headers());
         };
         line.server(entry.server.name(), way, entry.logged);
@@ -130,7 +130,14 @@ impl Door {
             Err(denied) => return self.turn_away(&denied, request.headers()),
         };
         line.caller(&caller);
-        entry.handle(way, request, caller).await
+        let (meant, asking) = (Entry::meant(way, request.method()), caller.clone());
+        let mut response = entry.handle(way, request, caller).await;
+        answer::guide(&mut response, || {
+            let meant = format!("{}/{name}/{}", self.base_path, meant.as_str());
+            let open = self.servers.iter().filter(|(_, entry)| entry.access.admits(&asking));
+            Routes { meant, all: routes_of(open.collect()) }
+        });
+        response
     }
 
     /// Answers what is about the gateway itself.
@@ -325,6 +332,17 @@ impl Entry {
             routes: self.routes.clone(),
             pids: running.iter().map(ChildInfo::pid).collect(),
             stderr: last.map(|child| child.stderr(STDERR_LINES_SHOWN_MAX)).unwrap_or_default(),
+        }
+    }
+
+    /// The way by which a client that speaks like this should have come.
+    fn meant(way: Way, method: &Method) -> Way {
+        match way {
+            // A message posted there is a Streamable HTTP client's.
+            Way::Sse if *method == Method::POST => Way::Mcp,
+            Way::Mcp => Way::Mcp,
+            // Whoever has lost its session begins where sessions begin.
+            Way::Sse | Way::Messages => Way::Sse,
         }
     }
 

@@ -31,6 +31,20 @@ pub enum Access {
     Tokens(BTreeSet<Box<str>>),
 }
 
+// === impl Access ===
+
+impl Access {
+    /// Whether somebody who was let in elsewhere may come in here too.
+    pub fn admits(&self, caller: &Caller) -> bool {
+        match (self, &caller.subject) {
+            (Self::Anybody, _) => true,
+            (Self::AnyToken, subject) => subject.is_some(),
+            (Self::Tokens(names), Some(subject)) => names.contains(&**subject),
+            (Self::Tokens(_), None) => false,
+        }
+    }
+}
+
 // === impl Guard ===
 
 impl Guard {

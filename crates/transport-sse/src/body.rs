@@ -61,6 +61,14 @@ impl Outgoing {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self(Some(Kind::Whole(bytes.into())))
     }
+
+    /// The body, where it is in one piece.
+    pub fn as_whole(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Some(Kind::Whole(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 impl From<EventBody> for Outgoing {

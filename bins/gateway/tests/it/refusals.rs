@@ -446,3 +446,36 @@ fn one_line_of_log_for_each_request() {
         assert!(!ended.err.contains(secret), "{secret} is in the log");
     }
 }
+
+/// The transports' own refusals say where to go, too.
+#[test]
+fn refusals_in_json_rpc_name_the_routes() {
+    let mut config = demo();
+    let other = config["mcpServers"]["demo"].clone();
+    config["mcpServers"]["other"] = other.clone();
+    config["mcpServers"]["other"]["tokens"] = json!(["ann", "bob"]);
+    config["mcpServers"]["secret"] = other;
+    config["mcpServers"]["secret"]["tokens"] = json!(["bob"]);
+    config["gateway"] = json!({ "tokens": { "ann": TOKEN, "bob": "bobs-own-token-987" } });
+    let gateway = Gateway::start(&config);
+    let ping = r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#;
+    let unknown = "0123456789";
+    for (line, session, status, route) in [
+        ("POST /demo/mcp", None, 400, "/demo/mcp"),
+        ("POST /demo/mcp", Some(unknown), 404, "/demo/mcp"),
+        ("PUT /demo/mcp", None, 405, "/demo/mcp"),
+        ("POST /demo/sse", None, 405, "/demo/mcp"),
+        ("POST /other/message", None, 400, "/other/sse"),
+        ("POST /demo/message?sessionId=0123456789", None, 404, "/demo/sse"),
+        ("GET /demo/message", None, 405, "/demo/sse"),
+    ] {
+        let mut fields = vec![AUTH, ("Content-Type", "application/json")];
+        fields.extend(session.map(|id| ("Mcp-Session-Id", id)));
+        let answer = gateway.ask(line, &fields, if line.starts_with("POST") { ping } else { "" });
+        assert_eq!(answer.status, status, "{line}: {answer:?}");
+        let data = &answer.json()["error"]["data"];
+        assert_eq!(data["route"], route, "{line}: {answer:?}");
+        let mine = json!(["/demo/mcp", "/demo/sse", "/other/mcp", "/other/sse"]);
+        assert_eq!(data["routes"], mine, "{line}: {answer:?}");
+    }
+}
