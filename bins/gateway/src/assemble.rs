@@ -173,6 +173,8 @@ fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server:
         outbox: inbox(config),
         in_flight_max: config.limits.in_flight_max,
         session_count_max: server.session_max,
+        // A client of 2025-03-26 may send them over any wire.
+        batches: true,
         limits: front_limits(config),
         ..transport_sse::server::ServerOptions::default()
     }

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What any crate may use in its tests.
-const FOR_TESTS: &[&str] = &["demo-server", "fixtures"];
+const FOR_TESTS: &[&str] = &["demo-server", "fixtures", "translate"];
 
 /// What a manifest must not leave out.
 const ALWAYS: &[&str] = &[

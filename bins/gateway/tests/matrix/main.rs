@@ -1,0 +1,79 @@
+//! Every feature of the revisions with a handshake, through every pair of wires, between every
+//! pair of revisions: `docs/MATRIX.md` is what came of it.
+//!
+//! Whatever reaches either side is checked against the schema of the revision spoken there. Every
+//! cell is played by two clients at once, whose ids and tokens are equal. Everything runs on
+//! loopback, and nothing but a shell's tools is needed.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+mod actor;
+mod behind;
+mod cell;
+mod features;
+mod front;
+#[allow(dead_code, reason = "shared with the tests in `it`, which need more of it")]
+#[path = "../it/http.rs"]
+mod http;
+#[allow(dead_code, reason = "shared with the tests in `it`, which need more of it")]
+#[path = "../it/process.rs"]
+mod process;
+mod puppet;
+mod report;
+#[allow(dead_code, reason = "shared with the tests in `it`, which need more of it")]
+#[path = "../it/rig.rs"]
+mod rig;
+mod said;
+mod schema;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{puppet::lock, rig::Gateway};
+
+/// How many cells are played at once.
+const AT_ONCE: usize = 4;
+
+#[test]
+fn every_feature_through_every_pair() {
+    let dir = rig::folder();
+    let servers = behind::start(dir.path());
+    let gateway = Gateway::start_in(dir, &rig::servers(servers), &["--listen", "127.0.0.1:0"]);
+    let cells = cell::cells();
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = cell.run(&gateway);
+                    lock(&outcomes).push((*cell, outcome));
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(cell, outcome)| Some(format!("{cell}: {}", outcome.as_ref().err()?)))
+        .collect();
+    let complaints = lock(&puppet::COMPLAINTS).clone();
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}\n{complaints:#?}",
+        failures.len(),
+        failures.join("\n")
+    );
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    report::check(&outcomes);
+}

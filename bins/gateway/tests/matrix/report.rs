@@ -1,0 +1,93 @@
+//! What came of the matrix, as a document: `docs/MATRIX.md`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use mcp_jsonrpc::ProtocolVersion;
+use translate::ROWS;
+
+use crate::{
+    behind::BEHIND,
+    cell::{Cell, Outcomes},
+    features::{FEATURES, Outcome},
+    front::FRONTS,
+};
+
+const HEAD: &str = "\
+# Every feature, between every pair of revisions, through every pair of wires
+
+Written by the test `matrix` of the gateway (`BLESS=1 cargo test -p gateway --test matrix` writes it anew): \
+what is here has come through the program as a whole. Whatever reached either side was checked against the \
+schema of the revision spoken there, and every cell was played by two clients at once whose ids and progress \
+tokens were equal. Payloads were compared byte for byte.
+
+`=`: it arrives as it was said. A name: it arrives, or is refused, as that row of [the table](TRANSLATION.md) \
+has it. `–`: there is no such thing between these two.
+
+A client that asks for a later revision than its server has is told the server's own, and speaks it: nothing \
+lies between the two then.
+";
+
+/// Compares what came with the document, or writes it.
+pub(crate) fn check(outcomes: &[(Cell, Outcomes)]) {
+    let document = document(outcomes);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/MATRIX.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &document).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, document, "{} (BLESS=1 writes it anew)", path.display());
+}
+
+fn document(outcomes: &[(Cell, Outcomes)]) -> String {
+    let mut by_pair: BTreeMap<(ProtocolVersion, ProtocolVersion), BTreeMap<&str, Outcome>> =
+        BTreeMap::new();
+    for (cell, outcomes) in outcomes {
+        let Ok(outcomes) = outcomes else { panic!("{cell} has failed") };
+        let known = by_pair.entry((cell.server, cell.client)).or_insert_with(|| outcomes.clone());
+        assert_eq!(known, outcomes, "{cell}: it depends on the wires");
+    }
+    let mut out = HEAD.to_owned();
+    for server in ProtocolVersion::LEGACY {
+        out += &format!("\n## Servers of {server}\n\n| feature \\ client |");
+        ProtocolVersion::LEGACY.iter().for_each(|client| out += &format!(" {client} |"));
+        out += "\n|---|---|---|---|---|\n";
+        for (feature, _) in FEATURES {
+            let cells = ProtocolVersion::LEGACY.map(|it| shown(&by_pair[&(server, it)][feature]));
+            out += &format!("| {feature} | {} |\n", cells.join(" | "));
+        }
+    }
+    out + &wires(outcomes)
+}
+
+fn shown(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Same => "=".to_owned(),
+        Outcome::Absent => "–".to_owned(),
+        Outcome::Rows(rows) => {
+            let known = |name: &&str| ROWS.iter().any(|row| row.name == *name);
+            assert!(rows.iter().all(known), "{rows:?}");
+            rows.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Which pairs of revisions were driven through which pair of wires.
+fn wires(outcomes: &[(Cell, Outcomes)]) -> String {
+    let mut out = "\n## Which pairs were driven where\n\nAs client → server, with all features.\n\n| in front \\ behind |".to_owned();
+    BEHIND.iter().for_each(|behind| out += &format!(" {behind:?} |"));
+    out += "\n|---|---|---|---|\n";
+    for front in FRONTS {
+        out += &format!("| {front:?} |");
+        for behind in BEHIND {
+            let here = outcomes.iter().filter(|(it, _)| (it.front, it.behind) == (front, behind));
+            let mut pairs: Vec<String> =
+                here.map(|(it, _)| format!("{} → {}", it.client, it.server)).collect();
+            pairs.sort();
+            let different = pairs.iter().filter(|it| it[..10] != it[it.len() - 10..]).count();
+            assert!(2 <= different, "{front:?} and {behind:?}: {pairs:?}");
+            out += &format!(" {} |", pairs.join("<br>"));
+        }
+        out.push('\n');
+    }
+    out
+}
