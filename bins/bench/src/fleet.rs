@@ -35,6 +35,8 @@ const LINE_BYTES_MAX: u64 = 256;
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true);
+    // Where a gateway keeps what survives it: nothing is left behind.
+    command.env("MCP_GATEWAY_STATE_DIR", "none");
     command
 }
 

@@ -40,6 +40,8 @@ pub enum Command {
     /// Offer one server on standard input and output, for clients that only speak stdio
     #[command(after_help = STDIO_EXAMPLES)]
     Stdio(Stdio),
+    /// Show or rotate the keys that session ids are sealed with
+    Key(Key),
     /// Ask a running gateway how its servers are; exit code 1 if one is not well
     Status(Status),
 }
@@ -53,6 +55,9 @@ pub struct Serve {
     /// Where to listen instead: 127.0.0.1:9090, :9090, name:9090, unix:/path
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<String>,
+    /// Where what survives a restart is kept; `none`: nowhere, and sessions end with the gateway
+    #[arg(long, value_name = "DIR", env = "MCP_GATEWAY_STATE_DIR")]
+    pub state_dir: Option<String>,
     /// Serve strangers: allow addresses that others can reach without any token
     #[arg(long)]
     pub insecure: bool,
@@ -96,6 +101,41 @@ pub struct Stdio {
     /// What is logged, on standard error
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
     pub log_level: LogLevel,
+}
+
+/// `gateway key`.
+#[derive(Debug, Args)]
+pub struct Key {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: KeyAction,
+}
+
+/// What to do with the keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyAction {
+    /// Show which there are; a first one is made where there is none
+    List(KeyPlace),
+    /// Make a new one; what was sealed before stays good for as long as sessions may live
+    Rotate {
+        /// Where they are.
+        #[command(flatten)]
+        place: KeyPlace,
+        /// Forget all others, so that no id from before is good any more
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
+/// Where the keys are.
+#[derive(Debug, Args)]
+pub struct KeyPlace {
+    /// The configuration file that the gateway is started with
+    #[arg(short, long, value_name = "FILE", env = "MCP_GATEWAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The state directory
+    #[arg(long, value_name = "DIR", env = "MCP_GATEWAY_STATE_DIR")]
+    pub state_dir: Option<String>,
 }
 
 /// `gateway status`.

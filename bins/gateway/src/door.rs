@@ -13,6 +13,7 @@ use hyper::{
 };
 use mcp_jsonrpc::transport::Caller;
 use router::{
+    keep::Keeping,
     route::{self, Door as Way, Route},
     server::Server,
 };
@@ -301,6 +302,11 @@ impl Door {
     pub fn failed_required(&self) -> Option<&str> {
         let mut required = self.servers.iter().filter(|(_, entry)| entry.required);
         required.find(|(_, it)| !home::is_well(it.server.state())).map(|(name, _)| name.as_str())
+    }
+
+    /// Lets sessions outlive this process, as far as `keeping` does.
+    pub fn keep(&self, keeping: &Keeping) {
+        self.servers.values().for_each(|entry| entry.server.keep(keeping.clone()));
     }
 
     /// Starts every server that starts with the gateway.

@@ -25,4 +25,5 @@ pub mod listen;
 pub mod log;
 mod origin;
 pub mod run;
+pub mod state;
 mod watched;

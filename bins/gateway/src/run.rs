@@ -3,6 +3,7 @@
 //! Exit codes: 0, it went well; 1, it did not; 2, the configuration or the command line is wrong.
 
 mod check;
+mod key;
 mod serve;
 mod status;
 mod stdio;
@@ -20,6 +21,7 @@ pub async fn command(command: Command) -> ExitCode {
         Command::Serve(serve) => serve::run(serve).await,
         Command::Check(check) => check::run(&check),
         Command::Stdio(stdio) => stdio::run(stdio).await,
+        Command::Key(key) => key::run(&key),
         Command::Status(status) => status::run(&status).await,
     }
 }

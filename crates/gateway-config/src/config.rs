@@ -64,6 +64,10 @@ pub struct Config {
     pub watch: bool,
     /// Where this machine's user tells the gateway what to do.
     pub control: Control,
+    /// Where sessions are kept.
+    pub state_dir: StateDir,
+    /// How long session ids are sealed with the same key.
+    pub session_key_rotation: Duration,
     /// What running requests get when the gateway is told to end.
     pub shutdown_grace: Duration,
     /// What the gateway calls itself where it speaks for itself.
@@ -104,6 +108,19 @@ pub enum Listen {
     },
     /// A unix socket (`unix:/run/mcp-gateway.sock`).
     Unix(PathBuf),
+}
+
+/// Where sessions are kept, so that they survive a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateDir {
+    /// Where the system keeps such things for who runs the gateway.
+    #[default]
+    Usual,
+    /// Nowhere: they end with the process.
+    None,
+    /// Here.
+    At(PathBuf),
 }
 
 /// TLS in front.
@@ -195,6 +212,8 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             watch: true,
             control: Control::default(),
+            state_dir: StateDir::default(),
+            session_key_rotation: Duration::from_secs(30 * 24 * 3600),
             shutdown_grace: Duration::from_secs(10),
             server_name: "mcp-gateway".to_owned(),
             server_version: None,

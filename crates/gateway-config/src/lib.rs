@@ -56,8 +56,8 @@ mod words;
 pub use crate::{
     check::ExposureError,
     config::{
-        Config, Control, Given, Listen, ListenError, Log, PORT, Tls, TokenEntry, TokenScope,
-        TokenSecret,
+        Config, Control, Given, Listen, ListenError, Log, PORT, StateDir, Tls, TokenEntry,
+        TokenScope, TokenSecret,
     },
     dialect::Dialect,
     env::{Env, FixedEnv, SystemEnv, VALUE_LEN_MAX},

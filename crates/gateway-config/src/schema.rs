@@ -113,6 +113,18 @@ const GATEWAY: &[Row] = &[
         "The unix socket that `gateway reload` speaks to, for this user alone: `$XDG_RUNTIME_DIR/mcp-gateway/PORT.sock`, or below the folder for temporary files.",
     ),
     (
+        "stateDir",
+        "path or `none`",
+        "by the user",
+        "Where what survives a restart is kept: `~/.local/state/mcp-gateway`, for root `/var/lib/mcp-gateway`, under systemd its `StateDirectory`. `none`: in memory, and sessions end with the gateway. `--state-dir` wins.",
+    ),
+    (
+        "sessionKeyRotation",
+        "duration",
+        "`720h`",
+        "How long session ids are sealed with the same key. Those sealed before stay good.",
+    ),
+    (
         "shutdownGrace",
         "duration",
         "`10s`",

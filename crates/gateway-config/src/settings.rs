@@ -132,10 +132,14 @@ settings! {
         body_read_timeout: duration = seconds(30), "bodyRead";
         /// One write to a client that does not read; then its connection is closed.
         write_timeout: duration = seconds(30), "write";
-        /// A session in front that nobody uses and nobody listens to.
+        /// A session in front that nobody uses and nobody listens to gives up its place and what
+        /// it holds behind; its id stays good.
         session_idle_timeout: duration = seconds(30 * 60), "sessionIdle";
         /// How long what went down a stream is kept for a client that lost it.
         replay_timeout: duration = seconds(5 * 60), "replay";
+        /// How long a session's id is good for, from its beginning: until then its client may come
+        /// back, whatever happened to the gateway meanwhile.
+        session_age_max: duration = seconds(30 * 24 * 3600), "sessionMaxAge";
         /// Between two comments on a silent stream: the shortest-tempered proxies cut at 30 s.
         keep_alive_interval: duration = seconds(15), "keepAlive";
         /// How long a request waits for its server to start: `npx` may have to fetch a package first.

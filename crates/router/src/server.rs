@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
     ProtocolVersion,
@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     options: ArcSwap<Options>,
     upstream: ArcSwap<Upstream>,
+    keeping: ArcSwapOption<Keeping>,
     pub(crate) sessions: Sessions,
     /// Answers that nobody reads any more are read here to their end.
     pub(crate) detached: TaskTracker,
@@ -109,10 +110,8 @@ pub struct Options {
     pub call: CallTimeouts,
     /// How many sessions clients may have open.
     pub session_max: usize,
-    /// What lets sessions outlive this process; none: they end with it.
-    pub keeping: Option<Keeping>,
-    /// How long a session is kept that nobody listens to and nobody uses.  With `keeping`, its
-    /// place is given up and its id stays good.
+    /// How long a session is kept that nobody listens to and nobody uses.  Where sessions
+    /// [are kept](Server::keep), its place is given up and its id stays good.
     pub session_idle_timeout: Duration,
     /// How long a session is kept that says nothing, not even `initialize`.
     pub handshake_timeout: Duration,
@@ -143,7 +142,6 @@ impl Default for Options {
             restart: Restart::default(),
             call: CallTimeouts::default(),
             session_max: 10_000,
-            keeping: None,
             session_idle_timeout: Duration::from_secs(30 * 60),
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
@@ -167,7 +165,8 @@ impl Server {
         let upstream = Upstream::new(&name, behind, &options, &tasks);
         let sessions = Sessions::new(options.session_max);
         let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
-        let inner = Arc::new(Inner { name, options, upstream, sessions, detached, tasks });
+        let keeping = ArcSwapOption::empty();
+        let inner = Arc::new(Inner { name, options, upstream, keeping, sessions, detached, tasks });
         Self(Arc::new(Running { inner, stop: CancellationToken::new(), watched: OnceLock::new() }))
     }
 
@@ -191,6 +190,12 @@ impl Server {
                 inner.sweep().await;
             }
         }));
+    }
+
+    /// Lets sessions that begin from now on outlive their place in the table, and this process.
+    /// Without, they end with either.
+    pub fn keep(&self, keeping: Keeping) {
+        self.0.inner.keeping.store(Some(Arc::new(keeping)));
     }
 
     /// The server's name.
@@ -261,7 +266,7 @@ impl Transport for Server {
             self.start();
             let inner = &self.0.inner;
             inner.ready().await?;
-            let now = inner.options().keeping.as_ref().map(|it| it.keyring.clock().now());
+            let now = inner.keeping().map(|it| it.keyring.clock().now());
             let begun = (keep::new_key()?, now.unwrap_or_default());
             let session = ClientSession::new(opening.at, begun, opening.caller, Arc::clone(inner));
             inner.sessions.enter(&session).map_err(|error| error.of(&inner.name))?;

@@ -15,6 +15,7 @@ use crate::{
     home,
     listen::{self, Listener},
     log, run,
+    state::{self, State},
 };
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
@@ -56,6 +57,9 @@ fn configuration(serve: &Serve) -> Result<Config, String> {
             .map(|it| Listen::parse(it).map_err(|error| format!("--listen {it}: {error}")));
         config.listen = listen.collect::<Result<_, _>>()?;
     }
+    if let Some(dir) = &serve.state_dir {
+        config.state_dir = state::named(dir);
+    }
     config.insecure |= serve.insecure;
     if let Some(format) = serve.log_format {
         config.log.format = format.into();
@@ -79,6 +83,8 @@ async fn open(config: &Config, without_file: bool) -> Result<ExitCode, String> {
         listeners.push(Listener::bind(listen).await.map_err(|error| words(&error))?);
     }
     let door = assemble::door(config).map_err(|error| words(&error))?;
+    let state = State::open(config).map_err(|error| words(&error))?;
+    door.keep(&state.keeping);
     let door = Arc::new(door);
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -91,6 +97,8 @@ async fn open(config: &Config, without_file: bool) -> Result<ExitCode, String> {
         let (connections, door, stop) = (connections.clone(), Arc::clone(&door), stop.clone());
         tasks.spawn(async move { connections.serve(listener, door, stop).await });
     }
+    let keys = stop.clone();
+    tasks.spawn(async move { keys.run_until_cancelled(state.keep_up()).await });
     door.start();
     if without_file {
         introduce(config, &door, scheme, &addresses);

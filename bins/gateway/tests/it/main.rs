@@ -19,6 +19,7 @@ mod http;
 mod life;
 mod process;
 mod refusals;
+mod restart;
 mod rig;
 mod routes;
 mod scripts;

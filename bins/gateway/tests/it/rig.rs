@@ -58,6 +58,8 @@ pub(crate) fn folder() -> TempDir {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args).env_remove("MCP_GATEWAY_CONFIG").env_remove("MCP_GATEWAY_TOKEN");
+    // Nothing is left behind, unless a test says where.
+    command.env("MCP_GATEWAY_STATE_DIR", "none");
     command
 }
 

@@ -72,6 +72,8 @@ impl Gateway {
         let file = scratch.write("config.json", &serde_json::to_string_pretty(config).unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
         command.args(["serve", "--config", &file, "--listen", "127.0.0.1:0"]);
+        // Nothing is left behind.
+        command.env("MCP_GATEWAY_STATE_DIR", "none");
         command.current_dir(parts.node_dir()).envs(env.iter().copied());
         let process = Process::start("the gateway", command, "TERM");
         let addr = process.wait_for("where it listens", |line| {

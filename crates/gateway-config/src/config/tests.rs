@@ -61,6 +61,19 @@ fn where_it_is_told_what_to_do() {
 }
 
 #[test]
+fn where_sessions_are_kept() {
+    let state_dir = |text: &str| {
+        let env = crate::FixedEnv { base: "/base".into(), ..Default::default() };
+        let text = format!(r#"{{"gateway":{{{text}}},"mcpServers":{{}}}}"#);
+        Config::parse(&text, &env).unwrap().state_dir
+    };
+    assert_eq!(state_dir(""), StateDir::Usual);
+    assert_eq!(state_dir(r#""stateDir":"none""#), StateDir::None);
+    assert_eq!(state_dir(r#""stateDir":"state""#), StateDir::At("/base/state".into()));
+    assert_eq!(state_dir(r#""stateDir":"/s""#), StateDir::At("/s".into()));
+}
+
+#[test]
 fn without_a_file() {
     let args = ["-y", "@modelcontextprotocol/server-filesystem@2026.1", "/tmp"].map(String::from);
     let config = Config::for_command("npx", &args).unwrap();

@@ -1,7 +1,7 @@
 //! Our own schema: `gateway` and `mcpServers`.
 
 use crate::{
-    config::{Config, Control, Given, Listen, Log, Tls, TokenScope},
+    config::{Config, Control, Given, Listen, Log, StateDir, Tls, TokenScope},
     dialect::entry,
     file::{Node, Value, join},
     problem::Origin,
@@ -80,12 +80,23 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     let watch = cx.flag(object, "watch");
     cx.set("gateway.watch", &mut config.watch, watch);
     control(cx, object, config);
+    state(cx, object, config);
     let grace = cx.duration(object, "shutdownGrace");
     cx.set("gateway.shutdownGrace", &mut config.shutdown_grace, grace);
     let name = cx.plain(object, "name");
     cx.set("gateway.name", &mut config.server_name, name);
     let version = cx.plain(object, "version");
     cx.set("gateway.version", &mut config.server_version, version.map(|it| it.map(Some)));
+}
+
+fn state(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
+    if let Some(read) = cx.path(object, "stateDir") {
+        let is_none = read.value == cx.env.base().join("none");
+        let read = read.map(|path| if is_none { StateDir::None } else { StateDir::At(path) });
+        cx.set("gateway.stateDir", &mut config.state_dir, Some(read));
+    }
+    let rotation = cx.duration(object, "sessionKeyRotation");
+    cx.set("gateway.sessionKeyRotation", &mut config.session_key_rotation, rotation);
 }
 
 fn control(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {

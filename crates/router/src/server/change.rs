@@ -10,6 +10,7 @@ use tracing::info;
 use super::{Inner, Options, Server, Startup};
 use crate::{
     handshake::Hello,
+    keep::Keeping,
     status::State,
     upstream::{Acquired, Upstream},
 };
@@ -107,6 +108,11 @@ impl Server {
 impl Inner {
     pub(crate) fn options(&self) -> Arc<Options> {
         self.options.load_full()
+    }
+
+    /// What sessions are kept with, if they are.
+    pub(crate) fn keeping(&self) -> Option<Arc<Keeping>> {
+        self.keeping.load_full()
     }
 
     /// The server behind, as it is configured now.

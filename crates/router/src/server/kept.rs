@@ -28,11 +28,25 @@ impl Shared {
         Self { store: Arc::new(Memory::new(clock.clone(), 1 << 20)), clock, keyring }
     }
 
-    fn options(&self) -> Options {
+    fn keeping(&self) -> Keeping {
         let (keyring, store) = (self.keyring.clone(), Arc::clone(&self.store) as Arc<dyn Store>);
-        let keeping = Some(Keeping { keyring, store, age_max: AGE_MAX });
-        Options { keeping, startup: Startup::Lazy, ..Options::default() }
+        Keeping { keyring, store, age_max: AGE_MAX }
     }
+
+    /// One of the processes.
+    fn server(&self, double: &Arc<Double>) -> Server {
+        let server = double.server(lazy());
+        server.keep(self.keeping());
+        server
+    }
+
+    fn another(&self) -> Server {
+        self.server(&Double::new())
+    }
+}
+
+fn lazy() -> Options {
+    Options { startup: Startup::Lazy, ..Options::default() }
 }
 
 fn id_of(client: &Client) -> SessionId {
@@ -58,7 +72,7 @@ fn nothing(server: &Server, id: &SessionId, caller: &Caller) {
 #[tokio::test(start_paused = true)]
 async fn an_id_is_all_it_takes() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let client = Client::greet(&before, "ann", ROOTS).await;
     let id = id_of(&client);
     assert_eq!(id_of(&client), id);
@@ -66,7 +80,7 @@ async fn an_id_is_all_it_takes() {
 
     // Another process, without a goodbye.
     let double = Double::new();
-    let after = double.server(shared.options());
+    let after = shared.server(&double);
     let client = again(&after, &id, "ann");
     let mut news = client.listen().await;
     assert!(client.call(1, "echo").await.unwrap().contains(r#""id":1"#));
@@ -79,7 +93,7 @@ async fn an_id_is_all_it_takes() {
 #[tokio::test(start_paused = true)]
 async fn what_an_id_does_not_say_is_in_a_record() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let client = Client::greet(&before, "ann", ROOTS).await;
     for text in [
         r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"error"}}"#,
@@ -90,7 +104,7 @@ async fn what_an_id_does_not_say_is_in_a_record() {
         client.send(text).await.unwrap();
     }
     let double = Double::new();
-    let after = double.server(shared.options());
+    let after = shared.server(&double);
     let client = again(&after, &id_of(&client), "ann");
     // Whoever only listens hears of it all the same.
     let mut unasked = client.listen().await;
@@ -108,21 +122,21 @@ async fn what_an_id_does_not_say_is_in_a_record() {
 #[tokio::test(start_paused = true)]
 async fn an_id_that_was_given_out_first() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let client = Client::open(&before, "ann").await;
     let id = id_of(&client);
     // Before it says anything there is nothing to go on with.
-    nothing(&Double::new().server(shared.options()), &id, &Caller::named("ann"));
+    nothing(&shared.another(), &id, &Caller::named("ann"));
     client.initialize("2025-03-26", ROOTS).await.unwrap();
     assert_eq!(id_of(&client), id);
 
     let double = Double::new();
-    let after = double.server(shared.options());
+    let after = shared.server(&double);
     again(&after, &id, "ann").call(1, "echo").await.unwrap();
     assert_eq!(after.status().protocol_version, Some("2025-03-26"));
     // And once it is closed, there is nothing again.
     again(&after, &id, "ann").session.close().await;
-    for server in [&after, &Double::new().server(shared.options())] {
+    for server in [&after, &shared.another()] {
         nothing(server, &id, &Caller::named("ann"));
     }
 }
@@ -130,18 +144,18 @@ async fn an_id_that_was_given_out_first() {
 #[tokio::test(start_paused = true)]
 async fn who_has_much_to_say_has_a_record() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     for (len, is_recorded) in [(500, false), (5_000, true)] {
         let much = format!(r#"{{"roots":{{}},"experimental":{{"x":"{}"}}}}"#, "y".repeat(len));
         let client = Client::open(&before, "ann").await;
         client.initialize("2025-06-18", &much).await.unwrap();
         let id = id_of(&client);
         assert!(id.as_str().len() < 1200, "{}", id.as_str().len());
-        let said = shared.options().keeping.unwrap();
+        let said = shared.keeping();
         let said = said.open("double", &Caller::named("ann"), &id).unwrap();
         assert_eq!(said.hello.is_none(), is_recorded);
         assert_eq!(shared.store.load(&said.key).unwrap().is_some(), is_recorded);
-        let after = Double::new().server(shared.options());
+        let after = shared.another();
         again(&after, &id, "ann").call(1, "echo").await.unwrap();
     }
 }
@@ -149,12 +163,12 @@ async fn who_has_much_to_say_has_a_record() {
 #[tokio::test(start_paused = true)]
 async fn nobody_elses() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let id = id_of(&Client::greet(&before, "ann", NONE).await);
-    let after = Double::new().server(shared.options());
-    let elsewhere = Server::new("other", Arc::new(demo_server::transport()), shared.options());
-    let strangers = Shared::new();
-    let stranger = Double::new().server(strangers.options());
+    let after = shared.another();
+    let elsewhere = Server::new("other", Arc::new(demo_server::transport()), lazy());
+    elsewhere.keep(shared.keeping());
+    let stranger = Shared::new().another();
     for caller in [Caller::named("bob"), Caller::anonymous(), Caller::named("")] {
         nothing(&after, &id, &caller);
         nothing(&before, &id, &caller);
@@ -172,24 +186,24 @@ async fn nobody_elses() {
 #[tokio::test(start_paused = true)]
 async fn what_is_closed_stays_closed() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let client = Client::greet(&before, "ann", NONE).await;
     let id = id_of(&client);
     client.session.close().await;
     nothing(&before, &id, &Caller::named("ann"));
-    nothing(&Double::new().server(shared.options()), &id, &Caller::named("ann"));
+    nothing(&shared.another(), &id, &Caller::named("ann"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_id_gets_old() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let id = id_of(&Client::greet(&before, "ann", NONE).await);
     shared.clock.advance(AGE_MAX - Duration::from_secs(1));
-    let after = Double::new().server(shared.options());
+    let after = shared.another();
     again(&after, &id, "ann").call(1, "echo").await.unwrap();
     shared.clock.advance(Duration::from_secs(1));
-    nothing(&Double::new().server(shared.options()), &id, &Caller::named("ann"));
+    nothing(&shared.another(), &id, &Caller::named("ann"));
     // Who is there already is not turned out.
     again(&after, &id, "ann").call(2, "echo").await.unwrap();
 }
@@ -197,12 +211,12 @@ async fn an_id_gets_old() {
 #[tokio::test(start_paused = true)]
 async fn keys_turn_and_ids_stay_good() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let id = id_of(&Client::greet(&before, "ann", NONE).await);
     let mut keys = shared.keyring.keys().to_vec();
     keys.push(Key::new(shared.clock.now()).unwrap());
     shared.keyring.replace(keys).unwrap();
-    again(&Double::new().server(shared.options()), &id, "ann").call(1, "echo").await.unwrap();
+    again(&shared.another(), &id, "ann").call(1, "echo").await.unwrap();
 }
 
 /// A laptop that slept finds its session where it left it.
@@ -210,7 +224,7 @@ async fn keys_turn_and_ids_stay_good() {
 async fn whoever_is_idle_gives_up_its_place_and_finds_it_again() {
     let shared = Shared::new();
     let double = Double::new();
-    let server = double.server(shared.options());
+    let server = shared.server(&double);
     let client = Client::greet(&server, "ann", NONE).await;
     let id = id_of(&client);
     let level =
@@ -228,7 +242,7 @@ async fn whoever_is_idle_gives_up_its_place_and_finds_it_again() {
 #[tokio::test(start_paused = true)]
 async fn an_orderly_end_is_no_goodbye() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let named = Client::greet(&before, "ann", NONE).await;
     let early = Client::open(&before, "ann").await;
     let ids = [id_of(&named), id_of(&early)];
@@ -238,7 +252,7 @@ async fn an_orderly_end_is_no_goodbye() {
     early.session.close().await;
     let error = before.find(&ids[0], &Caller::named("ann")).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Unavailable { .. }), "{error}");
-    let after = Double::new().server(shared.options());
+    let after = shared.another();
     for id in ids {
         again(&after, &id, "ann").call(1, "echo").await.unwrap();
     }
@@ -247,10 +261,10 @@ async fn an_orderly_end_is_no_goodbye() {
 #[tokio::test(start_paused = true)]
 async fn many_at_once_take_up_one_session() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let id = id_of(&Client::greet(&before, "ann", ROOTS).await);
     let double = Double::new();
-    let after = double.server(shared.options());
+    let after = shared.server(&double);
     let calls = (1..=20).map(|number| {
         let client = again(&after, &id, "ann");
         async move { client.call(number, "echo").await.unwrap() }
@@ -263,13 +277,14 @@ async fn many_at_once_take_up_one_session() {
 #[tokio::test(start_paused = true)]
 async fn the_table_is_full_for_old_sessions_too() {
     let shared = Shared::new();
-    let before = Double::new().server(shared.options());
+    let before = shared.another();
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(id_of(&Client::greet(&before, "ann", NONE).await));
     }
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3);
-    let after = Double::new().server(Options { session_max: 2, ..shared.options() });
+    let after = Double::new().server(Options { session_max: 2, ..lazy() });
+    after.keep(shared.keeping());
     let first = again(&after, &ids[0], "ann");
     again(&after, &ids[1], "ann");
     let error = after.find(&ids[2], &Caller::named("ann")).unwrap_err();
@@ -311,9 +326,8 @@ async fn a_session_is_closed_once_that_is_kept() {
     let shared = Shared::new();
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let store = Arc::new(Slow { inner: Arc::clone(&shared.store), gate: Arc::clone(&gate) });
-    let mut options = shared.options();
-    options.keeping.as_mut().unwrap().store = store;
-    let server = Double::new().server(options);
+    let server = Double::new().server(lazy());
+    server.keep(Keeping { store, ..shared.keeping() });
     let client = Client::greet(&server, "ann", NONE).await;
     let id = id_of(&client);
     let mut closing = client.session.close();
@@ -330,30 +344,33 @@ async fn a_session_is_closed_once_that_is_kept() {
 async fn a_broken_store_breaks_no_session() {
     #[derive(Debug)]
     struct Broken;
-    fn broken() -> StoreError {
+    fn on_fire() -> StoreError {
         StoreError::Unavailable("the disk is on fire".into())
     }
     impl Store for Broken {
         fn load(&self, _: &RecordKey) -> Result<Option<bytes::Bytes>, StoreError> {
-            Err(broken())
+            Err(on_fire())
         }
         fn save(&self, _: RecordKey, _: bytes::Bytes, _: u64) -> Saving {
-            async { Err(broken()) }.boxed()
+            async { Err(on_fire()) }.boxed()
         }
         fn remove(&self, _: RecordKey) -> Saving {
-            async { Err(broken()) }.boxed()
+            async { Err(on_fire()) }.boxed()
         }
     }
     let shared = Shared::new();
-    let mut options = shared.options();
-    options.keeping.as_mut().unwrap().store = Arc::new(Broken);
-    let before = Double::new().server(options.clone());
+    let broken = || {
+        let server = Double::new().server(lazy());
+        server.keep(Keeping { store: Arc::new(Broken), ..shared.keeping() });
+        server
+    };
+    let before = broken();
     let client = Client::greet(&before, "ann", NONE).await;
     let level =
         r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"error"}}"#;
     client.send(level).await.unwrap();
     let id = id_of(&client);
-    again(&Double::new().server(options), &id, "ann").call(1, "echo").await.unwrap();
+    again(&broken(), &id, "ann").call(1, "echo").await.unwrap();
     client.session.close().await;
     assert_eq!(before.status().sessions, 0);
 }

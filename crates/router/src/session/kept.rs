@@ -43,7 +43,7 @@ impl ClientSession {
     pub(super) fn name(&self, hello: Option<&Hello>) -> Option<&SessionId> {
         let id = self.id.get_or_init(|| {
             let (key, issued) = (&self.key, self.issued);
-            match &self.server.options().keeping {
+            match self.server.keeping() {
                 None => keep::plain_id(key),
                 Some(keeping) => {
                     keeping.seal(&self.server.name, &self.caller, (key, issued), hello)
@@ -68,7 +68,7 @@ impl ClientSession {
 
     /// Keeps what the id does not say; returns once the disk has it.
     pub(super) async fn record(&self) {
-        let Some(keeping) = self.server.options().keeping.clone() else { return };
+        let Some(keeping) = self.server.keeping() else { return };
         // One at a time, so that the last to be asked for is the last to be written.
         let _saving = self.saving.lock().await;
         let record = {
@@ -104,7 +104,7 @@ impl ClientSession {
 
     /// Writes that the session was closed, if anybody could ask.
     fn forget(&self) -> Option<store::Saving> {
-        let keeping = self.server.options().keeping.clone()?;
+        let keeping = self.server.keeping()?;
         let is_recorded = {
             let mut state = self.state();
             state.closed = true;
@@ -149,7 +149,7 @@ impl Inner {
         caller: &Caller,
     ) -> Result<Arc<ClientSession>, TransportError> {
         let nothing = crate::sessions::no_session;
-        let keeping = self.options().keeping.clone().ok_or_else(nothing)?;
+        let keeping = self.keeping().ok_or_else(nothing)?;
         let said = keeping.open(&self.name, caller, id).ok_or_else(nothing)?;
         if self.sessions.is_closing(id) {
             return Err(nothing());
