@@ -171,6 +171,11 @@ fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server:
         body_timeout: config.timeouts.body_read_timeout,
         keep_alive: server.keep_alive_interval,
         outbox: inbox(config),
+        replay: InboxMax {
+            queue_len_max: config.limits.replay_len_max,
+            queue_bytes_max: config.limits.replay_bytes_max,
+        },
+        reconnect_timeout: config.timeouts.sse_reconnect_timeout,
         in_flight_max: config.limits.in_flight_max,
         session_count_max: server.session_max,
         // A client of 2025-03-26 may send them over any wire.

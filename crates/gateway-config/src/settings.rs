@@ -103,7 +103,7 @@ settings! {
         queue_bytes_max: size = 4 << 20, "queueBytesMax";
         /// Messages that wait for one slow reader; beyond, its session ends.
         queue_len_max: count = 1024, "queueLenMax";
-        /// Bytes of one session's streams kept for a client that loses one and comes back (Streamable HTTP).
+        /// Bytes of one session's streams kept for a client that loses one and comes back.
         replay_bytes_max: size = 1 << 20, "replayBytesMax";
         /// Messages and streams of one session kept for that.
         replay_len_max: count = 1024, "replayLenMax";
@@ -140,6 +140,9 @@ settings! {
         /// How long a session's id is good for, from its beginning: until then its client may come
         /// back, whatever happened to the gateway meanwhile.
         session_age_max: duration = seconds(30 * 24 * 3600), "sessionMaxAge";
+        /// How long a session over HTTP+SSE is kept whose client lost its stream and may come back by
+        /// itself, as browsers and their like do.
+        sse_reconnect_timeout: duration = seconds(60), "sseReconnect";
         /// Between two comments on a silent stream: the shortest-tempered proxies cut at 30 s.
         keep_alive_interval: duration = seconds(15), "keepAlive";
         /// How long a request waits for its server to start: `npx` may have to fetch a package first.

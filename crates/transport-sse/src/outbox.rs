@@ -1,14 +1,19 @@
-//! What waits to go down one client's stream.
+//! What waits to go down one client's stream, and what went down it and may have been lost.
 
 use std::{
     collections::VecDeque,
     future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use futures::{Stream, stream};
-use mcp_jsonrpc::transport::{Event, InboxMax};
+use mcp_jsonrpc::{
+    Message,
+    transport::{Event, EventId, InboxMax, SessionId},
+};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{stream::Chunk, wire};
@@ -17,32 +22,104 @@ use crate::{stream::Chunk, wire};
 ///
 /// Whoever writes into it never waits.  A reader that is so slow that there is no room left loses
 /// its stream as a whole, and is told so, rather than an answer without a word.
+///
+/// What was read is kept for a while, for a reader that lost it and comes back.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    session: SessionId,
+    /// Drawn when it began: what went down an earlier one is not known here.
+    life: u32,
+    /// Whether a reader may come back.
+    keeps: bool,
     state: Mutex<State>,
-    max: InboxMax,
+    max: OutboxMax,
+    /// A reader has come or gone.
+    changed: Notify,
     /// Cancelled when nobody reads any more, or nothing more will be said.
     over: CancellationToken,
 }
 
+/// How much is in an [`Outbox`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboxMax {
+    /// Waiting to be read.
+    pub(crate) waiting: InboxMax,
+    /// Read, and kept.
+    pub(crate) kept: InboxMax,
+}
+
+/// The id of an event: which session, which outbox, which event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) session: SessionId,
+    life: u32,
+    seq: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Event>,
-    bytes: usize,
+    /// First what was read, then what was not.
+    queue: VecDeque<Entry>,
+    read: Count,
+    unread: Count,
+    /// The number of the next to be put in; the first is 1.
+    next: u64,
+    /// Which reader may go on: the last that came.
+    turn: u64,
+    reader: Option<Waker>,
+    /// Since when there is none.
+    away_since: Option<Instant>,
     ended: bool,
     /// Why it ended, for the reader.
     last_words: Option<String>,
-    reader: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Message,
+    /// When it was read.
+    at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    len: usize,
+    bytes: usize,
 }
 
 /// There was no room: the stream is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
+// === impl Mark ===
+
+impl Mark {
+    /// Reads an id; none if it is none of ours.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.rsplitn(3, '.');
+        let (seq, life, session) = (parts.next()?, parts.next()?, parts.next()?);
+        let life = u32::from_str_radix(life, 16).ok().filter(|_| life.len() == 8)?;
+        Some(Self { session: SessionId::new(session)?, life, seq: seq.parse().ok()? })
+    }
+}
+
+// === impl Outbox ===
+
 impl Outbox {
-    /// An empty one.
-    pub(crate) fn new(max: InboxMax) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), max, over: CancellationToken::new() })
+    /// An empty one, without a reader; `keeps` says whether one that is gone may come back.
+    pub(crate) fn new(session: &SessionId, max: OutboxMax, keeps: bool) -> Arc<Self> {
+        let mut life = [0; 4];
+        let keeps = keeps && getrandom::fill(&mut life).is_ok();
+        let state = State { next: 1, away_since: Some(Instant::now()), ..State::default() };
+        Arc::new(Self {
+            session: session.clone(),
+            life: u32::from_be_bytes(life),
+            keeps,
+            state: Mutex::new(state),
+            max,
+            changed: Notify::new(),
+            over: CancellationToken::new(),
+        })
     }
 
     /// Adds an event.  What is said to a stream that is over is dropped: nobody can hear it.
@@ -50,21 +127,21 @@ impl Outbox {
     /// One event is taken however long it is, so that the bound in bytes never stops a message
     /// which is allowed by itself.
     pub(crate) fn push(&self, event: Event) -> Result<(), Overflow> {
-        let bytes = match &event {
-            Event::Message { message, .. } => message.as_bytes().len(),
-            Event::Pause { .. } => 0,
-        };
+        // Where to resume behind says nothing in front.
+        let Event::Message { message, .. } = event else { return Ok(()) };
         let mut state = self.state();
         if state.ended {
             return Ok(());
         }
-        let full = self.max.queue_len_max <= state.queue.len()
-            || self.max.queue_bytes_max < state.bytes + bytes;
-        if full && !state.queue.is_empty() {
+        let (max, unread) = (self.max.waiting, state.unread);
+        let bytes = message.as_bytes().len();
+        let full = max.queue_len_max <= unread.len || max.queue_bytes_max < unread.bytes + bytes;
+        if full && unread.len != 0 {
             return Err(Overflow);
         }
-        state.bytes += bytes;
-        state.queue.push_back(event);
+        state.unread.add(&message);
+        state.next += 1;
+        state.queue.push_back(Entry { message, at: None });
         wake(state);
         Ok(())
     }
@@ -76,7 +153,7 @@ impl Outbox {
             state.ended = true;
             state.last_words = Some(last_words.into());
             state.queue = VecDeque::new();
-            state.bytes = 0;
+            (state.read, state.unread) = (Count::default(), Count::default());
         }
         wake(state);
         self.over.cancel();
@@ -92,22 +169,74 @@ impl Outbox {
         self.over.cancelled().await;
     }
 
-    /// The stream for its one reader.  Dropping it ends the box.
-    pub(crate) fn read(self: Arc<Self>) -> impl Stream<Item = Chunk> + Send + 'static {
-        let guard = Reader(self);
-        stream::unfold(guard, async |guard| {
-            let chunk = future::poll_fn(|cx| guard.0.poll_next(cx)).await?;
-            Some((chunk, guard))
-        })
+    /// Since when it has no reader.
+    pub(crate) fn away_since(&self) -> Option<Instant> {
+        self.state().away_since
     }
 
-    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Chunk>> {
-        let mut state = self.state();
-        if let Some(event) = state.queue.pop_front() {
-            if let Event::Message { message, .. } = &event {
-                state.bytes = state.bytes.saturating_sub(message.as_bytes().len());
+    /// Resolves when it has had no reader for so long.
+    pub(crate) async fn deserted(&self, grace: Duration) {
+        loop {
+            let changed = self.changed.notified();
+            let Some(since) = self.away_since() else {
+                changed.await;
+                continue;
+            };
+            if tokio::time::timeout_at(since + grace, changed).await.is_err()
+                && self.away_since() == Some(since)
+            {
+                return;
             }
-            return Poll::Ready(Some(Chunk::Event(event)));
+        }
+    }
+
+    /// Lets go of what was read so long ago.
+    pub(crate) fn sweep(&self, age: Duration) {
+        let mut state = self.state();
+        while state.queue.front().is_some_and(|it| it.at.is_some_and(|at| age <= at.elapsed())) {
+            state.forget();
+        }
+    }
+
+    /// The stream for a reader, and the id it stands at: one that comes back goes on after its
+    /// mark.  Whoever read it before reads no more.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        mark: Option<&Mark>,
+    ) -> (Option<EventId>, impl Stream<Item = Chunk> + Send + use<>) {
+        let mut state = self.state();
+        state.turn += 1;
+        state.away_since = None;
+        let gap = mark.filter(|it| it.life == self.life).map_or(0, |mark| state.rewind(mark.seq));
+        let (turn, at) = (state.turn, state.at());
+        // Whoever read it before learns that its turn is over.
+        wake(state);
+        self.changed.notify_one();
+        let reader = Reader { outbox: Arc::clone(self), turn };
+        let words = format!("{gap} messages are missing: more is not kept");
+        let missing = (gap != 0).then(|| Chunk::Encoded(wire::encode_comment(&words)));
+        let rest = stream::unfold(reader, async |reader| {
+            let chunk = future::poll_fn(|cx| reader.outbox.poll_next(reader.turn, cx)).await?;
+            Some((chunk, reader))
+        });
+        let events = futures::StreamExt::chain(stream::iter(missing), rest);
+        (self.keeps.then(|| self.id(at)).flatten(), events)
+    }
+
+    fn poll_next(&self, turn: u64, cx: &Context<'_>) -> Poll<Option<Chunk>> {
+        let mut state = self.state();
+        if state.turn != turn {
+            return Poll::Ready(None);
+        }
+        let seq = state.at() + 1;
+        if let Some(message) = state.take(self.keeps) {
+            while self.max.kept.queue_len_max < state.read.len
+                || self.max.kept.queue_bytes_max < state.read.bytes
+            {
+                state.forget();
+            }
+            let id = self.keeps.then(|| self.id(seq)).flatten();
+            return Poll::Ready(Some(Chunk::Event(Event::Message { id, message })));
         }
         if let Some(words) = state.last_words.take() {
             return Poll::Ready(Some(Chunk::Encoded(wire::encode_comment(&words))));
@@ -122,8 +251,80 @@ impl Outbox {
         Poll::Pending
     }
 
+    fn id(&self, seq: u64) -> Option<EventId> {
+        EventId::new(&format!("{}.{:08x}.{seq}", self.session.as_str(), self.life))
+    }
+
+    /// A reader is gone, unless another took its place.
+    fn leave(&self, turn: u64) {
+        {
+            let mut state = self.state();
+            if state.turn != turn {
+                return;
+            }
+            state.away_since = Some(Instant::now());
+        }
+        match self.keeps {
+            true => self.changed.notify_one(),
+            false => self.end("nobody reads it any more"),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The number of the last that was read.
+    fn at(&self) -> u64 {
+        self.next - 1 - u64::try_from(self.unread.len).unwrap_or_default()
+    }
+
+    /// Takes the next that was not read.
+    fn take(&mut self, keeps: bool) -> Option<Message> {
+        if !keeps {
+            let entry = self.queue.pop_front()?;
+            self.unread.sub(&entry.message);
+            return Some(entry.message);
+        }
+        let entry = self.queue.get_mut(self.read.len)?;
+        entry.at = Some(Instant::now());
+        self.unread.sub(&entry.message);
+        self.read.add(&entry.message);
+        Some(entry.message.clone())
+    }
+
+    /// Lets go of the oldest.
+    fn forget(&mut self) {
+        if let Some(entry) = self.queue.pop_front() {
+            self.read.sub(&entry.message);
+        }
+    }
+
+    /// Goes back to where a reader stands; returns how many messages before that are missing.
+    fn rewind(&mut self, seq: u64) -> u64 {
+        while seq < self.at()
+            && let Some(index) = self.read.len.checked_sub(1)
+            && let Some(entry) = self.queue.get_mut(index)
+        {
+            entry.at = None;
+            self.read.sub(&entry.message);
+            self.unread.add(&entry.message);
+        }
+        self.at().saturating_sub(seq)
+    }
+}
+
+impl Count {
+    fn add(&mut self, message: &Message) {
+        self.len += 1;
+        self.bytes += message.as_bytes().len();
+    }
+
+    fn sub(&mut self, message: &Message) {
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(message.as_bytes().len());
     }
 }
 
@@ -135,60 +336,16 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-struct Reader(Arc<Outbox>);
+struct Reader {
+    outbox: Arc<Outbox>,
+    turn: u64,
+}
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.end("nobody reads it any more");
+        self.outbox.leave(self.turn);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::{FutureExt, StreamExt};
-    use mcp_jsonrpc::Message;
-
-    use super::*;
-
-    fn event(text: &str) -> Event {
-        Message::notification("n", &serde_json::json!({ "text": text })).unwrap().into()
-    }
-
-    fn small(queue_len_max: usize, queue_bytes_max: usize) -> Arc<Outbox> {
-        Outbox::new(InboxMax { queue_len_max, queue_bytes_max })
-    }
-
-    #[tokio::test]
-    async fn events_then_last_words_then_the_end() {
-        let outbox = small(2, 1 << 20);
-        let mut reading = Box::pin(Arc::clone(&outbox).read());
-        assert!(reading.next().now_or_never().is_none());
-        outbox.push(event("a")).unwrap();
-        assert!(matches!(reading.next().await, Some(Chunk::Event(_))));
-        outbox.end("because");
-        let Some(Chunk::Encoded(bytes)) = reading.next().await else { panic!("no last words") };
-        assert_eq!(bytes, ": because\n\n");
-        assert!(reading.next().await.is_none());
-        outbox.over().await;
-    }
-
-    #[test]
-    fn full_is_said_not_dropped() {
-        let outbox = small(2, 1 << 20);
-        outbox.push(event("a")).unwrap();
-        outbox.push(event("b")).unwrap();
-        assert_eq!(outbox.push(event("c")), Err(Overflow));
-
-        let outbox = small(9, 100);
-        outbox.push(event(&"x".repeat(500))).unwrap();
-        assert_eq!(outbox.push(event("y")), Err(Overflow));
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_leaves_ends_it() {
-        let outbox = small(2, 100);
-        drop(Arc::clone(&outbox).read());
-        outbox.over().await;
-        outbox.push(event("a")).unwrap();
-    }
-}
+mod tests;

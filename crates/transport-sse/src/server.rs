@@ -1,42 +1,47 @@
 //! Clients that speak HTTP+SSE.
 //!
-//! A session is one open GET.  Whatever is said to its POSTs goes down that stream; when the
-//! stream ends, so does the session.
+//! A session lives on one GET.  Whatever is said to its POSTs goes down that stream.  A client
+//! that loses the stream may come back for a while, with the `Last-Event-ID` that browsers and
+//! their like send by themselves; the session ends when it does not.
 
 mod carry;
+mod open;
 
 use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-use hyper::{Method, Request, Response, StatusCode, body::Body, header::CONTENT_TYPE};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Body,
+    header::{CONTENT_TYPE, HeaderName, USER_AGENT},
+};
 use mcp_jsonrpc::{
     Frame, Limits, RpcError,
     transport::{
-        Caller, ErrorKind, Event, EventStream, Exchange, InboxMax, Opening, Session, SessionId,
-        Transport, TransportError,
+        Caller, ErrorKind, Exchange, InboxMax, Session, SessionId, Transport, TransportError,
     },
 };
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
 
 use crate::{
     body::{self, Outgoing},
     http,
     note::Note,
-    outbox::Outbox,
+    outbox::Mark,
     refusal::Refusal,
     respond,
     stream::{Chunk, EventBody},
     wire,
 };
+use open::Open;
 
 /// How much a [`Server`] takes, and how long it waits.
 #[derive(Clone, Debug)]
@@ -53,6 +58,11 @@ pub struct ServerOptions {
     /// How much may wait for a client that reads slowly before its session ends: 1,024 messages,
     /// 16 MiB.
     pub outbox: InboxMax,
+    /// How much of what went down a stream is kept for a client that loses it and comes back:
+    /// 1,024 messages, 1 MiB.
+    pub replay: InboxMax,
+    /// How long a session is kept whose stream was lost, and what went down a stream: 60 s.
+    pub reconnect_timeout: Duration,
     /// How many messages of one session may be under way: 256.
     pub in_flight_max: usize,
     /// How many sessions may be open: 10,000.
@@ -74,6 +84,8 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             outbox: InboxMax { queue_len_max: 1024, queue_bytes_max: 16 << 20 },
+            replay: InboxMax { queue_len_max: 1024, queue_bytes_max: 1 << 20 },
+            reconnect_timeout: Duration::from_secs(60),
             in_flight_max: 256,
             session_count_max: 10_000,
             order_timeout: Duration::from_secs(1),
@@ -98,16 +110,11 @@ struct Setup {
     options: ServerOptions,
 }
 
-/// A session, and the stream it lives on.
-struct Open {
-    id: SessionId,
-    session: Arc<dyn Session>,
-    caller: Caller,
-    /// The transport knows it by this id; else the id is of this server's making.
-    is_known: bool,
-    outbox: Arc<Outbox>,
-    in_flight: AtomicUsize,
-}
+/// The event to go on after.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// After how long a client that loses its stream is asked to come back.
+const RETRY: Duration = Duration::from_secs(1);
 
 const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
 const MESSAGE_METHODS: &str = "POST, OPTIONS";
@@ -139,7 +146,7 @@ impl Server {
         messages_path: &str,
     ) -> Response<Outgoing> {
         let response = match *request.method() {
-            Method::GET => return self.open(caller, messages_path).await,
+            Method::GET => return self.stream(request.headers(), caller, messages_path).await,
             Method::HEAD => respond::events_head(),
             Method::OPTIONS => respond::options(STREAM_METHODS),
             _ => {
@@ -189,38 +196,34 @@ impl Server {
         self.0.tasks.wait().await;
     }
 
-    async fn open(&self, caller: Caller, messages_path: &str) -> Response<Outgoing> {
+    /// A stream: of a session that begins, or of one whose client lost it.
+    async fn stream(
+        &self,
+        headers: &HeaderMap,
+        caller: Caller,
+        messages_path: &str,
+    ) -> Response<Outgoing> {
         let inner = &self.0;
         let setup = inner.setup.load_full();
-        if setup.options.session_count_max <= inner.open().len() {
-            return Refusal::of(&too_many_sessions()).into_response(Note::default());
-        }
-        let at = Arc::from(messages_path);
-        let opening = Opening { caller: caller.clone(), version: None, at };
-        let session = match setup.transport.open(opening).await {
-            Ok(session) => session,
-            Err(error) => return Refusal::of(&error).into_response(Note::default()),
+        let mark = headers.get(LAST_EVENT_ID).and_then(|it| Mark::read(it.to_str().ok()?));
+        let opened = match &mark {
+            Some(mark) => inner.come_back(&setup, mark, &caller),
+            None => {
+                let grace = match headers.get(USER_AGENT) {
+                    Some(agent) if open::never_comes_back(agent) => Duration::ZERO,
+                    _ => setup.options.reconnect_timeout,
+                };
+                inner.begin(&setup, caller, messages_path, grace).await
+            }
         };
-        let known = session.endpoint().session;
-        let is_known = known.is_some();
-        let Some(id) = known.or_else(mint) else {
-            let words = "this machine gives no random numbers";
-            return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, RpcError::INTERNAL, words)
-                .into_response(Note::default());
+        let open = match opened {
+            Ok(open) => open,
+            Err(refusal) => return refusal.into_response(Note::default()),
         };
-        let outbox = Outbox::new(setup.options.outbox);
-        let open = Open { id, session, caller, is_known, outbox, in_flight: AtomicUsize::new(0) };
-        let open = Arc::new(open);
-        if !inner.enter(&open, setup.options.session_count_max) {
-            // Others were quicker.
-            inner.tasks.spawn(async move { open.session.close().await });
-            return Refusal::of(&too_many_sessions()).into_response(Note::default());
-        }
-        inner.tasks.spawn(attend(Arc::clone(inner), Arc::clone(&open)));
-
-        let endpoint = wire::encode_endpoint(&setup.endpoint(messages_path, &open.id));
-        let chunks = stream::iter([Chunk::Encoded(endpoint)]);
-        let chunks = chunks.chain(Arc::clone(&open.outbox).read());
+        let (after, events) = open.outbox.attach(mark.as_ref());
+        let endpoint = setup.endpoint(messages_path, &open.id);
+        let endpoint = wire::encode_endpoint(&endpoint, after.as_ref(), RETRY);
+        let chunks = stream::iter([Chunk::Encoded(endpoint)]).chain(events);
         let response = respond::events(EventBody::new(chunks, setup.options.keep_alive));
         respond::noted(response, Note { session: Some(open.id.clone()), ..Note::default() })
     }
@@ -283,7 +286,7 @@ impl fmt::Debug for Server {
 impl Inner {
     /// The session that a query names, if it is this caller's, and how it is reached now.
     fn find(
-        &self,
+        self: &Arc<Self>,
         setup: &Setup,
         query: Option<&str>,
         caller: &Caller,
@@ -293,25 +296,7 @@ impl Inner {
                          that its `endpoint` event names, `sessionId` included";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, RpcError::INVALID_REQUEST, words));
         };
-        let open = self.open().get(&id).filter(|open| !open.outbox.is_over()).cloned();
-        let open = match open {
-            Some(open) if open.is_known => match setup.transport.find(&id, caller) {
-                Ok(session) => (open, session),
-                Err(error) if *error.kind() == ErrorKind::NoSession => {
-                    if open.caller.subject == caller.subject {
-                        open.outbox.end("session ended");
-                    }
-                    return Err(no_session());
-                }
-                Err(error) => return Err(Refusal::of(&error)),
-            },
-            Some(open) if open.caller.subject == caller.subject => {
-                let session = Arc::clone(&open.session);
-                (open, session)
-            }
-            _ => return Err(no_session()),
-        };
-        Ok(open)
+        self.session(setup, &id, caller).map_err(|error| error.unwrap_or_else(no_session))
     }
 
     /// Takes one message in, to be carried after its POST is answered.
@@ -327,7 +312,7 @@ impl Inner {
             return Err(Refusal::of(&error));
         };
         let waits = exchange.message.id().is_none();
-        let mut carrying = Box::pin(carry::carry(place, session, exchange));
+        let mut carrying = Box::pin(carry::carry(Arc::clone(self), place, (session, exchange)));
         // Begun here, so that messages start out in the order they were posted in.
         let done = if waits {
             tokio::time::timeout(options.order_timeout, &mut carrying).await.ok()
@@ -338,16 +323,6 @@ impl Inner {
             self.tasks.spawn(carrying);
         }
         Ok(())
-    }
-
-    /// Enters a session among those that are open, if there is room.
-    fn enter(&self, open: &Arc<Open>, max: usize) -> bool {
-        let mut all = self.open();
-        let room = all.len() < max;
-        if room {
-            all.insert(open.id.clone(), Arc::clone(open));
-        }
-        room
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Open>>> {
@@ -361,56 +336,6 @@ impl Setup {
         let joint = if messages_path.contains('?') { '&' } else { '?' };
         format!("{base}{messages_path}{joint}sessionId={}", id.as_str())
     }
-}
-
-impl Open {
-    /// Puts an event on the stream, or ends it: never drops one in silence.
-    fn say(&self, event: Event) {
-        if self.outbox.push(event).is_err() {
-            info!(session = self.id.short(), "session ended: its client reads too slowly");
-            self.outbox.end("session ended: too much waits to be read");
-        }
-    }
-}
-
-/// Puts what the session says unasked on its stream, and closes it when the stream is over.
-async fn attend(inner: Arc<Inner>, open: Arc<Open>) {
-    let unasked = async {
-        match open.session.listen(None).await {
-            Ok(events) => announce(&open, events).await,
-            // Servers that say nothing unasked are none the worse.
-            Err(error) => debug!(%error, session = open.id.short(), "nothing to listen to"),
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = unasked => (),
-        () = open.outbox.over() => (),
-    }
-    inner.open().remove(&open.id);
-    open.session.close().await;
-}
-
-async fn announce(open: &Open, mut events: EventStream) {
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Message { message, .. }) => open.say(message.into()),
-            // There is nothing to resume on this wire.
-            Ok(Event::Pause { .. }) => (),
-            Err(error) if *error.kind() == ErrorKind::NoSession => {
-                info!(%error, session = open.id.short(), "session ended");
-                open.outbox.end(format!("session ended: {}", error.said()));
-                return;
-            }
-            // The session may well answer on.
-            Err(error) => info!(%error, session = open.id.short(), "nothing more to listen to"),
-        }
-    }
-}
-
-fn too_many_sessions() -> TransportError {
-    TransportError::new(ErrorKind::Exhausted, "too many sessions are open")
-        .hint("close one, or try again later")
 }
 
 fn no_session() -> Refusal {
@@ -427,11 +352,4 @@ fn check_content<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
     let words = "messages are posted as `Content-Type: application/json`";
     Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, RpcError::INVALID_REQUEST, words))
-}
-
-/// An id for a session whose transport gives it none: 128 random bits.
-fn mint() -> Option<SessionId> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).ok()?;
-    SessionId::new(&format!("{:032x}", u128::from_be_bytes(bytes)))
 }

@@ -359,9 +359,18 @@ fn put_id(out: &mut BytesMut, id: &str) {
     }
 }
 
-/// Writes where to post.
-pub fn encode_endpoint(uri: &str) -> Bytes {
-    [b"event: endpoint\ndata: ", uri.as_bytes(), b"\n\n"].concat().into()
+/// Writes where to post, where to go on from after a disconnection, and after how long.
+pub fn encode_endpoint(uri: &str, id: Option<&EventId>, retry: Duration) -> Bytes {
+    // The data first: there are clients that read this event by its first two lines.
+    let mut out = BytesMut::from(&b"event: endpoint\ndata: "[..]);
+    out.extend_from_slice(uri.as_bytes());
+    out.put_u8(b'\n');
+    if let Some(id) = id {
+        put_id(&mut out, id.as_str());
+        out.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
+    }
+    out.put_u8(b'\n');
+    out.freeze()
 }
 
 /// Writes what a person reading the stream should know, and no program need.

@@ -9,7 +9,7 @@ use mcp_jsonrpc::{
 };
 use tracing::{info, warn};
 
-use super::Open;
+use super::{Inner, open::Open};
 
 /// A place among the messages of a session that are under way.
 pub(super) struct Place(Arc<Open>);
@@ -32,15 +32,19 @@ impl Drop for Place {
 ///
 /// What a stream that ends under a call means for the call is for the session to decide: here
 /// its future is dropped.
-pub(super) async fn carry(place: Place, session: Arc<dyn Session>, exchange: Exchange) {
+pub(super) async fn carry(
+    inner: Arc<Inner>,
+    place: Place,
+    (session, exchange): (Arc<dyn Session>, Exchange),
+) {
     let open = &*place.0;
     tokio::select! {
-        () = talk(open, &*session, exchange) => (),
+        () = talk(&inner, open, (&*session, exchange)) => (),
         () = open.outbox.over() => (),
     }
 }
 
-async fn talk(open: &Open, session: &dyn Session, exchange: Exchange) {
+async fn talk(inner: &Inner, open: &Open, (session, exchange): (&dyn Session, Exchange)) {
     let message = &exchange.message;
     let id = message.id().filter(|_| message.kind() == Kind::Request).cloned();
     if message.method() == Some("server/discover") && id.is_some() {
@@ -48,7 +52,7 @@ async fn talk(open: &Open, session: &dyn Session, exchange: Exchange) {
         let error = RpcError::new(RpcError::METHOD_NOT_FOUND, "HTTP+SSE begins with `initialize`");
         return fail(open, id.as_ref(), &error);
     }
-    let error = match session.send(exchange).await {
+    let error = match send(inner, session, exchange).await {
         Ok(Reply::Accepted) => None,
         Ok(Reply::Single(message)) => {
             open.say(message.into());
@@ -90,6 +94,24 @@ async fn talk(open: &Open, session: &dyn Session, exchange: Exchange) {
             fail(open, id.as_ref(), &RpcError::new(RpcError::INTERNAL, words));
         }
         (None, None) => (),
+    }
+}
+
+/// Sends a message.  A session that finds no room to begin takes that of one whose client lost
+/// its stream and may not come back.
+async fn send(
+    inner: &Inner,
+    session: &dyn Session,
+    exchange: Exchange,
+) -> Result<Reply, TransportError> {
+    if exchange.message.method() != Some("initialize") {
+        return session.send(exchange).await;
+    }
+    match session.send(exchange.clone()).await {
+        Err(error) if *error.kind() == ErrorKind::Exhausted && inner.give_way().await => {
+            session.send(exchange).await
+        }
+        replied => replied,
     }
 }
 

@@ -211,7 +211,9 @@ fn what_we_write_we_can_read() {
         Event::Pause { id: None, retry: Some(Duration::from_millis(8)) },
         Event::from(long),
     ];
-    let mut wire = encode_endpoint("/m?sessionId=1").to_vec();
+    let mut wire =
+        encode_endpoint("/m?sessionId=1", EventId::new("s.1").as_ref(), Duration::from_secs(1))
+            .to_vec();
     wire.extend_from_slice(&KEEP_ALIVE);
     wire.extend(encode_comment("over:\nand out"));
     wire.extend(events.iter().flat_map(encode));

@@ -1,5 +1,7 @@
 //! The server half.
 
+mod back;
+
 use std::{
     pin::Pin,
     sync::{Arc, Mutex},
@@ -26,6 +28,13 @@ use crate::fake::Fake;
 struct Stream {
     body: Outgoing,
     post_to: String,
+    /// The id of the last event.
+    last: Option<String>,
+}
+
+/// The value of a field of an event.
+fn field<'a>(event: &'a str, name: &str) -> Option<&'a str> {
+    event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 impl Stream {
@@ -34,33 +43,48 @@ impl Stream {
     }
 
     async fn open_as(server: &Server, caller: Caller) -> Self {
-        let request = Request::get("/a/sse").body(Outgoing::empty()).unwrap();
+        Self::get(server, caller, &[]).await
+    }
+
+    /// A client that lost its stream, and is there again.
+    async fn again(server: &Server, last: &str) -> Self {
+        Self::get(server, Caller::anonymous(), &[("last-event-id", last)]).await
+    }
+
+    async fn get(server: &Server, caller: Caller, fields: &[(&str, &str)]) -> Self {
+        let mut request = Request::get("/a/sse");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Outgoing::empty()).unwrap();
         let response = server.handle_stream(request, caller, "/a/message").await;
         assert_eq!(response.status(), 200);
         let headers = response.headers();
         assert_eq!(headers["content-type"], "text/event-stream");
         assert_eq!(headers["cache-control"], "no-cache, no-transform");
         assert_eq!(headers["x-accel-buffering"], "no");
-        let mut stream = Self { body: response.into_body(), post_to: String::new() };
+        let mut stream = Self { body: response.into_body(), post_to: String::new(), last: None };
         assert_eq!(stream.next().await.unwrap(), ": \n\n");
         let endpoint = stream.next().await.unwrap();
-        let uri = endpoint.strip_prefix("event: endpoint\ndata: ").unwrap();
-        stream.post_to = uri.strip_suffix("\n\n").unwrap().to_owned();
+        assert!(endpoint.starts_with("event: endpoint\ndata: "), "{endpoint}");
+        stream.post_to = field(&endpoint, "data").unwrap().to_owned();
         stream
     }
 
     async fn next(&mut self) -> Option<String> {
         let frame = future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await?;
         let bytes = frame.unwrap().into_data().unwrap();
-        Some(String::from_utf8(bytes.to_vec()).unwrap())
+        let chunk = String::from_utf8(bytes.to_vec()).unwrap();
+        self.last = field(&chunk, "id").map(str::to_owned).or_else(|| self.last.take());
+        Some(chunk)
     }
 
     /// The next message.
     async fn message(&mut self) -> Value {
         loop {
             let chunk = self.next().await.unwrap();
-            if let Some(data) = chunk.strip_prefix("event: message\ndata: ") {
-                return serde_json::from_str(data).unwrap();
+            if chunk.starts_with("event: message\n") {
+                return serde_json::from_str(field(&chunk, "data").unwrap()).unwrap();
             }
             assert!(chunk.starts_with(':'), "{chunk}");
         }
@@ -395,31 +419,6 @@ async fn notifications_count_too() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_stream_is_the_end_of_the_session() {
-    let (started, mut starts) = tokio::sync::mpsc::channel(1);
-    let (alive, dropped) = tokio::sync::oneshot::channel::<()>();
-    let alive = Mutex::new(Some(alive));
-    let fake = Fake::new(move |_| {
-        let (started, alive) = (started.clone(), alive.lock().unwrap().take());
-        async move {
-            started.send(()).await.unwrap();
-            let _alive = alive;
-            future::pending().await
-        }
-    });
-    let server = server(&fake, ServerOptions::default());
-    let stream = Stream::open(&server).await;
-    let post_to = stream.post_to.clone();
-    post(&server, &post_to, call(1)).await;
-    starts.recv().await.unwrap();
-    drop(stream);
-    fake.until_closed(1).await;
-    dropped.await.unwrap_err();
-    assert_eq!(post(&server, &post_to, call(2)).await.status(), 404);
-    assert_eq!(server.session_count(), 0);
-}
-
-#[tokio::test]
 async fn a_session_that_is_over_ends_its_stream() {
     let over = TransportError::new(ErrorKind::NoSession, "idle for too long");
     let fake = echo().saying(stream::iter([Ok(note(1).into()), Err(over)]).boxed());
@@ -438,15 +437,6 @@ async fn a_shut_down_tells_every_stream_why() {
     server.shut_down("the gateway stops").await;
     assert_eq!(stream.next().await.unwrap(), ": the gateway stops\n\n");
     assert_eq!((stream.next().await, fake.closed()), (None, 1));
-}
-
-#[tokio::test]
-async fn what_nobody_can_close_holds_nobody_up() {
-    let fake = echo().never_closed();
-    let server = server(&fake, ServerOptions::default());
-    drop(Stream::open(&server).await);
-    fake.until_closed(1).await;
-    assert_eq!(server.session_count(), 0);
 }
 
 #[tokio::test]
