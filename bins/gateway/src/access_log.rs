@@ -1,7 +1,8 @@
 //! One line for every request, also for those refused before any route.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use auth::Guard;
 use hyper::{Method, Request, Response, Uri};
 use mcp_jsonrpc::transport::Caller;
 use router::route::Door as Way;
@@ -21,6 +22,8 @@ pub(crate) struct Line {
     began: Instant,
     method: Option<Method>,
     uri: Option<Uri>,
+    /// What is shown for a path that holds a secret.
+    path: Option<String>,
     server: Option<(Arc<str>, Way)>,
     caller: Option<Arc<str>>,
     /// Only worth a line at `debug`, unless it is refused.
@@ -59,11 +62,16 @@ impl Line {
     /// Begins with what could be read of something that is no request.
     pub(crate) fn of(method: Option<&Method>, uri: Option<&Uri>) -> Self {
         let (method, uri) = (method.cloned(), uri.cloned());
-        Self { began: Instant::now(), method, uri, server: None, caller: None, quiet: false }
+        let (path, server, caller) = (None, None, None);
+        Self { began: Instant::now(), method, uri, path, server, caller, quiet: false }
     }
 
-    /// Adds the server it is for, and whether requests for that are worth a line at `info`.
-    pub(crate) fn server(&mut self, name: &Arc<str>, way: Way, logged: bool) {
+    /// Adds the server it is for, by the name in its path and the one that may be shown, and
+    /// whether requests for that are worth a line at `info`.
+    pub(crate) fn server(&mut self, route: &str, name: &Arc<str>, way: Way, logged: bool) {
+        if route != &**name {
+            self.path = self.uri.as_ref().map(|uri| uri.path().replacen(route, name, 1));
+        }
         self.server = Some((Arc::clone(name), way));
         self.quiet = !logged;
     }
@@ -77,11 +85,18 @@ impl Line {
     ///
     /// The gateway's own log is written directly, since this line is most of it; inside somebody
     /// else's service it is an event like any other.
-    pub(crate) fn end(self, response: &mut Response<Outgoing>) {
+    pub(crate) fn end(self, response: &mut Response<Outgoing>, guard: &Guard) {
+        let path = shortened(self.uri.as_ref().map_or("-", Uri::path));
+        let path = match (&self.path, &self.server) {
+            (Some(shown), _) => Cow::Borrowed(shortened(shown)),
+            // A route is known not to hold a secret; of what is none, nothing is known.
+            (None, Some(_)) => Cow::Borrowed(path),
+            (None, None) => guard.masked(path),
+        };
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
         let said = Said {
             method: self.method.as_ref().map_or("-", Method::as_str),
-            path: shortened(self.uri.as_ref().map_or("-", Uri::path)),
+            path: &path,
             server: self.server.as_ref().map(|(name, _)| &**name),
             route: self.server.as_ref().map(|(_, way)| way.as_str()),
             caller: self.caller.as_deref(),

@@ -22,6 +22,7 @@ use router::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use transport_sse::body::Patience;
 use transport_stdio::client::Children;
 
 pub use behind::{Behind, BehindError};
@@ -36,15 +37,18 @@ use crate::{
 pub fn door(config: &Config) -> Result<Door, BehindError> {
     let behind = Behind::new(config);
     let mut servers = BTreeMap::new();
+    let guard = guard(config);
     for server in config.enabled() {
-        servers.insert(server.name.clone(), entry(config, server, &behind)?);
+        let taken = |name: &str| servers.values().any(|it: &Entry| &**it.server.name() == name);
+        let name = name_shown(config, &guard, &server.name, taken);
+        servers.insert(server.name.clone(), entry(config, server, &name, &behind)?);
     }
     let version = config.server_version.clone();
     Ok(Door {
         name: config.server_name.clone(),
         version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         base_path: config.base_path.clone(),
-        guard: guard(config),
+        guard,
         origins: Origins::new(config),
         servers,
         disabled: config
@@ -58,9 +62,43 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
     })
 }
 
+/// The name that a server has in logs and errors: its own, unless that holds a token, which some
+/// write into the path for clients that can send no header.
+fn name_shown(
+    config: &Config,
+    guard: &Guard,
+    name: &str,
+    is_taken: impl Fn(&str) -> bool,
+) -> String {
+    /// A shorter secret may stand in a word by chance.
+    const LEN_MIN: usize = 8;
+    let is_secret = |segment: &str| {
+        config.tokens.iter().any(|entry| match &entry.secret {
+            TokenSecret::Plain(secret) => {
+                LEN_MIN <= secret.expose().len() && segment.contains(secret.expose())
+            }
+            _ => false,
+        })
+    };
+    let masked = guard.masked(name);
+    let segments = masked.split('/').map(|it| if is_secret(it) { "***" } else { it });
+    let mut shown = segments.collect::<Vec<_>>().join("/");
+    while shown != name && is_taken(&shown) {
+        shown.push('*');
+    }
+    shown
+}
+
 /// One server's rooms, from the back to the front.
-fn entry(config: &Config, server: &ServerConfig, behind: &Behind) -> Result<Entry, BehindError> {
-    let (routed, children) = routed(config, server, behind)?;
+fn entry(
+    config: &Config,
+    server: &ServerConfig,
+    name: &str,
+    behind: &Behind,
+) -> Result<Entry, BehindError> {
+    let mut named = server.clone();
+    named.name = name.to_owned();
+    let (routed, children) = routed(config, &named, behind)?;
     let front: Arc<dyn Transport> = match &server.tools {
         None => Arc::new(routed.clone()),
         Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
@@ -150,6 +188,13 @@ fn inbox(config: &Config) -> InboxMax {
     InboxMax { queue_len_max: limits.queue_len_max, queue_bytes_max: limits.queue_bytes_max }
 }
 
+fn body_patience(config: &Config) -> Patience {
+    Patience {
+        part_timeout: config.timeouts.body_read_timeout,
+        total_timeout: config.timeouts.body_total_timeout,
+    }
+}
+
 /// What is taken from clients.
 fn front_limits(config: &Config) -> Limits {
     Limits {
@@ -168,7 +213,7 @@ fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server:
     transport_sse::server::ServerOptions {
         base_url: base,
         body_len_max: config.limits.body_len_max,
-        body_timeout: config.timeouts.body_read_timeout,
+        body_patience: body_patience(config),
         keep_alive: server.keep_alive_interval,
         outbox: inbox(config),
         replay: InboxMax {
@@ -191,7 +236,7 @@ fn streamable_options(
 ) -> transport_streamable::server::ServerOptions {
     transport_streamable::server::ServerOptions {
         body_len_max: config.limits.body_len_max,
-        body_timeout: config.timeouts.body_read_timeout,
+        body_patience: body_patience(config),
         keep_alive: server.keep_alive_interval,
         strict_accept: config.accept == Accept::Strict,
         limits: front_limits(config),

@@ -5,8 +5,8 @@ use std::{convert::Infallible, fmt, future::Future, io, sync::Arc, time::Duratio
 use bytes::BytesMut;
 use gateway_config::{Limits, Timeouts};
 use hyper::{
-    Request, Response, Version,
-    body::Incoming,
+    Method, Request, Response, Version,
+    body::{Body, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -186,7 +186,12 @@ fn answer(
         {
             return Ok(door.refuse(&unreadable));
         }
-        Ok(door.answer(request).await)
+        let gets = request.method() == Method::GET;
+        let response = door.answer(request).await;
+        if gets && !response.body().is_end_stream() && response.body().as_whole().is_none() {
+            noted.listens();
+        }
+        Ok(response)
     })
 }
 

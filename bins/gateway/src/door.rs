@@ -87,7 +87,7 @@ impl Door {
         if let (Some(origin), true) = (origin, permitted) {
             self.origins.permit(&origin, &mut response);
         }
-        line.end(&mut response);
+        line.end(&mut response, &self.guard);
         response
     }
 
@@ -103,7 +103,7 @@ impl Door {
             .expect(unreadable.expected.as_str())
             .routes(nearest, routes_of(visible))
             .into_response();
-        line.end(&mut response);
+        line.end(&mut response, &self.guard);
         response
     }
 
@@ -125,7 +125,7 @@ impl Door {
         let Some((name, entry)) = self.servers.get_key_value(name) else {
             return self.lost(path, request.headers());
         };
-        line.server(entry.server.name(), way, entry.logged);
+        line.server(name, entry.server.name(), way, entry.logged);
         let caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
             Err(denied) => return self.turn_away(&denied, request.headers()),
@@ -252,12 +252,14 @@ impl Door {
             return self.turn_away(&denied, headers);
         }
         if let Some(name) = self.disabled(path) {
+            let name = self.guard.masked(name);
             let what = format!("server `{name}` is disabled in the configuration");
             let how = "another server, or its entry without `disabled`";
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, what).expect(how);
             return refusal.routes(None, routes_of(visible)).into_response();
         }
         let nearest = self.nearest(path, &visible);
+        let path = &*self.guard.masked(path);
         let shown: String = path.chars().filter(|it| !it.is_control()).take(200).collect();
         let what = match Route::read(path) {
             Some(Route::Server(name, _)) => format!("there is no server `{name}`"),

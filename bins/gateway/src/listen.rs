@@ -20,6 +20,9 @@ use tracing::debug;
 
 /// After how much silence the kernel asks whether a client is still there.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
+/// How often it asks again, and how often it is to go without an answer.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// A place that connections come in at.
 #[derive(Debug)]
@@ -132,6 +135,8 @@ fn tune(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_PROBES)?;
     let ms = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(stream, ms)?;
@@ -189,4 +194,30 @@ pub fn tls(files: &Tls) -> Result<TlsAcceptor, ListenError> {
         .map_err(|error| bad(&files.key, error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that is gone without a word is noticed, whether or not there is something to be
+    /// written: the kernel is told how long to wait, and this is what it was told.
+    #[tokio::test]
+    async fn the_kernel_asks_whether_a_client_is_still_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (_client, stream) = (client.unwrap(), accepted.unwrap().0);
+        tune(&stream, Duration::from_secs(7)).unwrap();
+        assert!(stream.nodelay().unwrap() && sockopt::socket_keepalive(&stream).unwrap());
+        let asks = (
+            sockopt::tcp_keepidle(&stream).unwrap(),
+            sockopt::tcp_keepintvl(&stream).unwrap(),
+            sockopt::tcp_keepcnt(&stream).unwrap(),
+        );
+        assert_eq!(asks, (KEEP_ALIVE_IDLE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES));
+        assert!(asks.0 + asks.1 * asks.2 <= Duration::from_secs(60));
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 7000);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -42,6 +42,8 @@ pub(crate) struct Noted(Arc<Notes>);
 struct Notes {
     /// How many requests were made of it.
     requests: AtomicU64,
+    /// Whether the last of them opened a stream that has no end of its own.
+    listens: AtomicBool,
     /// The head that makes none, and how many were before it.
     unreadable: OnceLock<(u64, Box<Unreadable>)>,
 }
@@ -94,9 +96,15 @@ enum End {
 impl Noted {
     /// Counts a request; what is wrong with it, where it stands in for one that was none.
     pub(crate) fn next(&self) -> Option<&Unreadable> {
+        self.0.listens.store(false, Ordering::Relaxed);
         let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
         let (before, unreadable) = self.0.unreadable.get()?;
         (*before == number).then_some(unreadable)
+    }
+
+    /// What is answered goes on until the client has had enough.
+    pub(crate) fn listens(&self) {
+        self.0.listens.store(true, Ordering::Relaxed);
     }
 }
 
@@ -256,6 +264,34 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether a client that listens has gone.
+    ///
+    /// One that has asked all it wants may close its end and still wait for the answer: the
+    /// library does not read on meanwhile.  A stream without an end is no answer to wait for.
+    fn is_there(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let listens = self.noted.0.listens.load(Ordering::Relaxed);
+        let between = self.framing.as_ref().is_some_and(Framing::is_between);
+        // What it sends meanwhile waits for its turn, and then it is seen to be there.
+        if !(listens && between && self.held.is_empty() && self.ready.is_empty()) {
+            return None;
+        }
+        let mut piece = [0; 256];
+        let mut piece = ReadBuf::new(&mut piece);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut piece) {
+            Poll::Pending => None,
+            Poll::Ready(Err(error)) => Some(error),
+            Poll::Ready(Ok(())) if piece.filled().is_empty() => {
+                let what = "the client closed its end of a stream";
+                Some(io::Error::new(io::ErrorKind::ConnectionAborted, what))
+            }
+            Poll::Ready(Ok(())) => {
+                self.hold(piece.filled());
+                self.unseen = true;
+                None
+            }
+        }
+    }
+
     /// Reads what nobody wants, for a while.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut piece = [0; PIECE_LEN_MAX];
@@ -344,8 +380,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.is_there(cx).map_or(Poll::Ready(Ok(())), |gone| Poll::Ready(Err(gone)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

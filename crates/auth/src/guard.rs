@@ -1,6 +1,6 @@
 //! The check at the door.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use hyper::{
     HeaderMap,
@@ -84,6 +84,40 @@ impl Guard {
         }
     }
 
+    /// A path as it may be logged: what is a token in it is not shown.
+    ///
+    /// Tokens are known by their hashes, so what is looked for is a whole segment, or what is
+    /// between two characters that tokens do not have.
+    pub fn masked<'t>(&self, path: &'t str) -> Cow<'t, str> {
+        const MASK: &str = "***";
+        let is_end = |it: char| !it.is_ascii_alphanumeric() && !"-._~+".contains(it);
+        let is_token = |text: &str| {
+            let hash = TokenHash::of(text);
+            !text.is_empty() && self.tokens.iter().any(|token| token.hash().matches(&hash))
+        };
+        if self.tokens.is_empty() {
+            return Cow::Borrowed(path);
+        }
+        let (mut masked, mut found) = (String::with_capacity(path.len()), false);
+        for whole in path.split_inclusive('/') {
+            let segment = whole.strip_suffix('/').unwrap_or(whole);
+            if is_token(segment) {
+                masked.push_str(MASK);
+                masked.push_str(whole.get(segment.len()..).unwrap_or_default());
+                found = true;
+                continue;
+            }
+            for whole in whole.split_inclusive(is_end) {
+                let part = whole.trim_end_matches(is_end);
+                let hidden = part.len() < segment.len() && is_token(part);
+                found |= hidden;
+                masked.push_str(if hidden { MASK } else { part });
+                masked.push_str(whole.get(part.len()..).unwrap_or_default());
+            }
+        }
+        if found { Cow::Owned(masked) } else { Cow::Borrowed(path) }
+    }
+
     fn token(&self, headers: &HeaderMap) -> Result<&Token, Denied> {
         let hash = TokenHash::of(self.brought(headers)?);
         // Every token is looked at: how long this takes does not tell which was meant.
@@ -141,6 +175,37 @@ mod tests {
     #[track_caller]
     fn check(fields: &[(&'static str, &'static str)], expect: &str) {
         assert_eq!(admit(&guard(), fields, &Access::AnyToken), expect);
+    }
+
+    #[test]
+    fn a_token_in_a_path_is_not_shown() {
+        let guard = guard();
+        for (path, shown) in [
+            ("/a/mcp", "/a/mcp"),
+            ("/a/s3cret/mcp", "/a/***/mcp"),
+            ("/s3cret", "/***"),
+            ("s3cret/t0ken/", "***/***/"),
+            ("/a:s3cret@b/key=t0ken;s3crets", "/a:***@b/key=***;s3crets"),
+            ("", ""),
+        ] {
+            assert_eq!(guard.masked(path), shown);
+        }
+        let odd = Guard::new(vec![Token::new("ann", "a:b=c")]);
+        assert_eq!(odd.masked("/a:b=c/mcp"), "/***/mcp");
+    }
+
+    #[test]
+    fn who_was_let_in_may_go_where_its_name_may() {
+        let named = |names: &[&str]| Access::Tokens(names.iter().map(|it| (*it).into()).collect());
+        let (ann, nobody) = (Caller::named("ann"), Caller::anonymous());
+        for (access, for_ann, for_nobody) in [
+            (Access::Anybody, true, true),
+            (Access::AnyToken, true, false),
+            (named(&["ann", "bob"]), true, false),
+            (named(&["bob"]), false, false),
+        ] {
+            assert_eq!((access.admits(&ann), access.admits(&nobody)), (for_ann, for_nobody));
+        }
     }
 
     #[test]

@@ -128,8 +128,10 @@ settings! {
         /// How long a connection in front may wait for its next request: longer than clients keep
         /// theirs, so that none sends into a connection that closes.
         connection_idle_timeout: duration = seconds(75), "connectionIdle";
-        /// A request's body in front, from its head to its end.
+        /// Between two parts of a request's body in front.
         body_read_timeout: duration = seconds(30), "bodyRead";
+        /// A request's body in front, from its head to its end.
+        body_total_timeout: duration = seconds(5 * 60), "bodyTotal";
         /// One write to a client that does not read; then its connection is closed.
         write_timeout: duration = seconds(30), "write";
         /// A session in front that nobody uses and nobody listens to gives up its place and what

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error,
-    future,
+    future::{self, Future},
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::stream::EventBody;
 
@@ -28,6 +29,22 @@ enum Kind {
     Events(EventBody),
 }
 
+/// How long a body may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From one part of it to the next.
+    pub part_timeout: Duration,
+    /// As a whole.
+    pub total_timeout: Duration,
+}
+
+/// However its parts come.
+impl From<Duration> for Patience {
+    fn from(total_timeout: Duration) -> Self {
+        Self { part_timeout: total_timeout, total_timeout }
+    }
+}
+
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +59,12 @@ pub enum ReadError {
     #[error("body not complete after {after:?}")]
     Timeout {
         /// How long was waited.
+        after: Duration,
+    },
+    /// Not complete, and nothing more of it comes.
+    #[error("nothing more of the body came within {after:?}")]
+    Silent {
+        /// How long was waited for the next part.
         after: Duration,
     },
     /// The connection broke.
@@ -116,41 +139,33 @@ impl Body for Outgoing {
     }
 }
 
-/// Reads a whole body of at most `max` bytes within `timeout`.
+/// Reads a whole body of at most `max` bytes, as long as patience lasts.
 ///
 /// A body that comes in one piece, as most do, is not copied.
 ///
 /// # Errors
 ///
 /// [`ReadError`]: too long (before anything is read, where the head says so), too slow, or broken.
-pub async fn read<B>(body: B, max: usize, timeout: Duration) -> Result<Bytes, ReadError>
+pub async fn read<B>(body: B, max: usize, patience: impl Into<Patience>) -> Result<Bytes, ReadError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut reading = pin!(read_patiently(body, max));
-    // Most bodies are there already: those need no timer.
-    if let Some(read) = reading.as_mut().now_or_never() {
-        return read;
-    }
-    match tokio::time::timeout(timeout, reading).await {
-        Ok(read) => read,
-        Err(_) => Err(ReadError::Timeout { after: timeout }),
-    }
-}
-
-async fn read_patiently<B>(body: B, max: usize) -> Result<Bytes, ReadError>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+    let (patience, mut deadline) = (patience.into(), None);
     let announced = body.size_hint().lower();
     if (max as u64) < announced {
         return Err(ReadError::TooLarge { max });
     }
     let mut body = pin!(body);
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    loop {
+        let mut next = future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+        // Most bodies are there already: those need no timer.
+        let frame = match (&mut next).now_or_never() {
+            Some(frame) => frame,
+            None => within(next, &patience, &mut deadline).await?,
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| ReadError::Broken(error.into()))?;
         let Ok(chunk) = frame.into_data() else { continue };
         if max - first.len() - rest.len() < chunk.len() {
@@ -169,11 +184,26 @@ where
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
+/// Waits for the next part of a body; `deadline` is that of the whole.
+async fn within<T>(
+    next: impl Future<Output = T>,
+    patience: &Patience,
+    deadline: &mut Option<Instant>,
+) -> Result<T, ReadError> {
+    let now = Instant::now();
+    let deadline = *deadline.get_or_insert_with(|| now + patience.total_timeout);
+    let part = now + patience.part_timeout;
+    tokio::time::timeout_at(part.min(deadline), next).await.map_err(|_| match deadline <= part {
+        true => ReadError::Timeout { after: patience.total_timeout },
+        false => ReadError::Silent { after: patience.part_timeout },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
 
     use super::*;
@@ -210,6 +240,29 @@ mod tests {
         let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, io::Error>>());
         let error = read(silent, 9, Duration::from_secs(30)).await.unwrap_err();
         assert!(matches!(error, ReadError::Timeout { .. }));
+    }
+
+    /// A long body on a slow line is read to its end, if it does have one.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_in_parts_has_time_for_each_and_for_all() {
+        let patience = Patience {
+            part_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(300),
+        };
+        let every = |secs: u64, count: usize| {
+            let parts = stream::iter(0..count).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(secs)).await;
+                Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"x")))
+            });
+            StreamBody::new(parts)
+        };
+        assert_eq!(read(every(29, 10), 99, patience).await.unwrap().len(), 10);
+        let error = read(every(31, 10), 99, patience).await.unwrap_err();
+        assert!(matches!(error, ReadError::Silent { after } if after.as_secs() == 30), "{error}");
+        let began = Instant::now();
+        let error = read(every(29, 99), 99, patience).await.unwrap_err();
+        assert!(matches!(error, ReadError::Timeout { after } if after.as_secs() == 300), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 300);
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ impl Refusal {
     pub(crate) fn of_body(error: &ReadError) -> Self {
         let status = match error {
             ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ReadError::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            ReadError::Timeout { .. } | ReadError::Silent { .. } => StatusCode::REQUEST_TIMEOUT,
             ReadError::Broken(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, RpcError::INVALID_REQUEST, error.to_string())

@@ -32,7 +32,7 @@ use mcp_jsonrpc::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    body::{self, Outgoing},
+    body::{self, Outgoing, Patience},
     http,
     note::Note,
     outbox::Mark,
@@ -51,8 +51,8 @@ pub struct ServerOptions {
     pub base_url: Option<Arc<str>>,
     /// The longest body of a POST, in bytes: 16 MiB.
     pub body_len_max: usize,
-    /// How long a body may take: 30 s.
-    pub body_timeout: Duration,
+    /// How long a body may take: 30 s for each part, 5 min as a whole.
+    pub body_patience: Patience,
     /// After how much silence a comment is sent: 15 s.
     pub keep_alive: Duration,
     /// How much may wait for a client that reads slowly before its session ends: 1,024 messages,
@@ -81,7 +81,10 @@ impl Default for ServerOptions {
         Self {
             base_url: None,
             body_len_max: 16 << 20,
-            body_timeout: Duration::from_secs(30),
+            body_patience: Patience {
+                part_timeout: Duration::from_secs(30),
+                total_timeout: Duration::from_secs(5 * 60),
+            },
             keep_alive: Duration::from_secs(15),
             outbox: InboxMax { queue_len_max: 1024, queue_bytes_max: 16 << 20 },
             replay: InboxMax { queue_len_max: 1024, queue_bytes_max: 1 << 20 },
@@ -243,7 +246,7 @@ impl Server {
         let (open, session) = self.0.find(&setup, request.uri().query(), &caller)?;
         note.session = Some(open.id.clone());
         check_content(&request)?;
-        let raw = body::read(request.into_body(), options.body_len_max, options.body_timeout)
+        let raw = body::read(request.into_body(), options.body_len_max, options.body_patience)
             .await
             .map_err(|error| Refusal::of_body(&error))?;
         let frame = Frame::parse_within(raw.clone(), &options.limits)

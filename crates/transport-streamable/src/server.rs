@@ -16,7 +16,7 @@ use mcp_jsonrpc::{
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 use transport_sse::{
-    body::{self, Outgoing},
+    body::{self, Outgoing, Patience},
     note::Note,
     respond,
 };
@@ -34,8 +34,8 @@ use streams::Manner;
 pub struct ServerOptions {
     /// The longest body of a POST, in bytes: 16 MiB.
     pub body_len_max: usize,
-    /// How long a body may take: 30 s.
-    pub body_timeout: Duration,
+    /// How long a body may take: 30 s for each part, 5 min as a whole.
+    pub body_patience: Patience,
     /// After how much silence on a stream a comment is sent, and after how long without an answer
     /// a request is answered with a stream: 15 s.
     pub keep_alive: Duration,
@@ -62,7 +62,10 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_len_max: 16 << 20,
-            body_timeout: Duration::from_secs(30),
+            body_patience: Patience {
+                part_timeout: Duration::from_secs(30),
+                total_timeout: Duration::from_secs(5 * 60),
+            },
             keep_alive: Duration::from_secs(15),
             prime_after: Duration::from_millis(50),
             close_timeout: Duration::from_secs(5),
@@ -153,7 +156,7 @@ impl Server {
     {
         let (parts, body) = request.into_parts();
         let accept = self.check_content(&parts.headers)?;
-        let raw = body::read(body, self.options.body_len_max, self.options.body_timeout)
+        let raw = body::read(body, self.options.body_len_max, self.options.body_patience)
             .await
             .map_err(|error| Refusal::of_body(&error))?;
         let head = Head { fields: Fields::read(&parts.headers), accept, caller };

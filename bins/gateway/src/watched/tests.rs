@@ -153,3 +153,27 @@ async fn what_is_still_being_sent_is_read_for_a_while() {
     watched.shutdown().await.unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
+
+/// Whoever asked may close its end and wait for the answer; whoever listens has gone.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_closes_its_end_is_gone() {
+    let flush = async |watched: &mut Watched<DuplexStream>| watched.flush().await;
+    let (mut client, mut watched, noted) = connection(b"");
+    client.write_all(HEAD).await.unwrap();
+    assert_eq!(next(&mut watched).await, HEAD);
+    noted.next();
+    noted.listens();
+    flush(&mut watched).await.unwrap();
+    // The next request may come early, and is not lost.
+    client.write_all(HEAD).await.unwrap();
+    flush(&mut watched).await.unwrap();
+    client.shutdown().await.unwrap();
+    flush(&mut watched).await.unwrap();
+    assert_eq!(next(&mut watched).await, HEAD);
+    // That one is no listener.
+    noted.next();
+    flush(&mut watched).await.unwrap();
+    noted.listens();
+    let gone = flush(&mut watched).await.unwrap_err();
+    assert_eq!(gone.kind(), io::ErrorKind::ConnectionAborted);
+}

@@ -378,3 +378,42 @@ fn readiness_follows_the_servers() {
     assert_eq!(ready.json()["unhealthy"], json!(["bad"]));
     assert_eq!(gateway.get("/healthz").status, 200);
 }
+
+/// Clients that can send no header have their token in the path: it gets into no line of log.
+#[test]
+fn a_token_in_a_path_is_not_logged() {
+    let hidden = format!("a/{ANN}");
+    let with_more = format!("b/key-{BOB}");
+    let config = json!({
+        "mcpProxy": { "baseURL": "http://127.0.0.1:9090", "addr": ":9090", "name": "p", "version": "1",
+            "options": { "authTokens": [ANN, BOB] } },
+        "mcpServers": {
+            (hidden.clone()): { "type": "demo" },
+            (with_more.clone()): { "type": "demo" },
+        },
+    });
+    let gateway =
+        Gateway::start_in(folder(), &config, &["--listen", "127.0.0.1:0", "--log-level", "trace"]);
+    let key = ("X-API-Key", ANN);
+    for name in [&hidden, &with_more] {
+        let path = format!("/{name}/mcp");
+        let answer = gateway.post(&path, &[key], INITIALIZE);
+        let id = answer.field("mcp-session-id").unwrap();
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        assert_eq!(gateway.post(&path, &[key, ("Mcp-Session-Id", id)], ping).status, 200);
+        assert_eq!(gateway.post(&path, &[key], ping).status, 400);
+    }
+    let shown = [("path", json!("/a/***/mcp")), ("server", json!("a/***")), ("status", json!(200))];
+    gateway.request_line(0, &shown);
+    gateway.request_line(0, &[("path", json!("/b/***/mcp")), ("server", json!("b/***"))]);
+    assert_eq!(gateway.ask(&format!("GET /c/{ANN}/mcp"), &[key], "").status, 404);
+    gateway.request_line(0, &[("path", json!("/c/***/mcp")), ("status", json!(404))]);
+    assert_eq!(gateway.ask(&format!("GET /{BOB}"), &[key], "").status, 404);
+    gateway.request_line(0, &[("path", json!("/***")), ("status", json!(404))]);
+    let foreign = gateway.ask(&format!("GET /{ANN}"), &[("Host", "evil.example")], "");
+    assert_eq!(foreign.status, 421);
+    gateway.request_line(0, &[("path", json!("/***")), ("status", json!(421))]);
+    for line in gateway.process.log() {
+        assert!(!line.contains(ANN) && !line.contains(BOB), "{line}");
+    }
+}

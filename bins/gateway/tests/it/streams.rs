@@ -1,9 +1,15 @@
 //! Event streams: kept alive, and held up by nobody.
 
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+};
+
 use serde_json::json;
 
 use crate::{
     client::{Client, Front},
+    http,
     rig::{Gateway, INITIALIZE, call, servers},
 };
 
@@ -61,6 +67,30 @@ fn a_client_that_is_gone_is_noticed() {
     drop(stream);
     gateway.status("demo", |it| it["sessions"] == 1);
     drop(client);
+}
+
+/// So is one that closes its end only, at once: nobody waits for a comment to fail.  One that
+/// waits for an answer may do so.
+#[test]
+fn a_listener_that_closes_its_end_is_gone() {
+    let gateway = with_keep_alive("1h");
+    let text = http::request("GET /demo/sse", &gateway.at, &[], "");
+    let listening = http::tcp(&gateway.at);
+    (&listening).write_all(text.as_bytes()).unwrap();
+    gateway.status("demo", |it| it["sessions"] == 1);
+    listening.shutdown(Shutdown::Write).unwrap();
+    gateway.status("demo", |it| it["sessions"] == 0);
+
+    let id = gateway.begin("/demo/mcp");
+    let session = [("Mcp-Session-Id", &*id), ("Content-Type", "application/json")];
+    let body = call(1, "sleep", &json!({ "ms": 300 }));
+    let text = http::request("POST /demo/mcp", &gateway.at, &session, &body);
+    let asking = http::tcp(&gateway.at);
+    (&asking).write_all(text.as_bytes()).unwrap();
+    asking.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    (&asking).read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("slept 300 ms"), "{answer}");
 }
 
 /// Whoever does not read loses the session, is told so, and nobody else feels it.

@@ -136,7 +136,7 @@ impl Inner {
         let raw = read.map_err(|error| {
             let kind = match &error {
                 ReadError::TooLarge { .. } => ErrorKind::TooLarge,
-                ReadError::Timeout { .. } => ErrorKind::Timeout,
+                ReadError::Timeout { .. } | ReadError::Silent { .. } => ErrorKind::Timeout,
                 _ => ErrorKind::Closed,
             };
             let what = "its answer could not be read to the end";

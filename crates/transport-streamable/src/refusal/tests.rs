@@ -38,6 +38,7 @@ fn bodies() {
     for (error, status) in [
         (ReadError::TooLarge { max: 1 }, 413),
         (ReadError::Timeout { after: RETRY_AFTER }, 408),
+        (ReadError::Silent { after: RETRY_AFTER }, 408),
         (ReadError::Broken("gone".into()), 400),
     ] {
         let response = Refusal::of_body(&error).into_response(Note::default());
