@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    deny, doc, fmt, lint,
+    conformance, deny, doc, fmt, lint,
     run::Outcome,
     suite::{self, Count},
     tidy,
@@ -22,14 +22,15 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
     ];
     let mut count = Count::default();
     checks.push(("test", suite::run(root, strict, &[], &mut count)));
+    checks.push(("conformance", conformance::run(root, strict, &[], false)));
     println!();
     let mut failed = Vec::new();
     for (name, outcome) in &checks {
         match outcome {
-            Outcome::Done => println!("{name:<5} done"),
-            Outcome::Skipped(why) => println!("{name:<5} SKIPPED: {why}"),
+            Outcome::Done => println!("{name:<11} done"),
+            Outcome::Skipped(why) => println!("{name:<11} SKIPPED: {why}"),
             Outcome::Failed(why) => {
-                println!("{name:<5} FAILED: {why}");
+                println!("{name:<11} FAILED: {why}");
                 failed.push(*name);
             }
         }

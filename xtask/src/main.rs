@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
 mod ci;
+mod conformance;
 mod deny;
 mod fuzz;
 mod real;
@@ -23,13 +24,14 @@ use run::{Outcome, Task};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  ci [--strict]         all of the below up to `test`, which replays the seeds of the fuzz targets
+  ci [--strict]         all of the below up to `conformance`; `test` replays the seeds of the fuzz targets
   fmt                   is every file formatted
   lint                  clippy, warnings denied
   doc                   rustdoc, warnings denied
   tidy                  what no other tool looks at: arrows, lengths, headers, locks, links
   deny [--strict]       licences, duplicates, sources, known vulnerabilities
   test [--strict] [F]   all tests, against real MCP servers and clients; F: names to run
+  conformance [PART...] the official MCP conformance suite, directly and through the gateway
   real                  install the real servers and clients of `test`, and no more
   fuzz [--seconds N]    every fuzz target for N seconds (10)
   bench [ARGUMENT...]   the load generator, built for release
@@ -48,6 +50,9 @@ fn main() -> ExitCode {
     };
     let strict = rest.iter().any(|it| it == "--strict");
     let plain: Vec<&str> = rest.iter().map(String::as_str).filter(|it| *it != "--strict").collect();
+    if command == "conformance" {
+        return conformance::command(&root, strict, &plain);
+    }
     let outcome = match (command.as_str(), plain.as_slice()) {
         ("ci", []) => ci::run(&root, strict),
         ("fmt", []) => fmt(&root),

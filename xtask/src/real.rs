@@ -100,6 +100,20 @@ pub(crate) fn prepare(root: &Path) -> Result<Parts, RealError> {
     Ok(Parts { file, missing })
 }
 
+/// Installs the packages that `package-lock.json` in `pins` names into `dir`, unless they are
+/// there, and returns the folder they are in.
+pub(crate) fn npm(
+    pins: PathBuf,
+    dir: PathBuf,
+    node: &str,
+    version: &str,
+) -> Result<PathBuf, RealError> {
+    fs::create_dir_all(&dir).map_err(|error| RealError::File(dir.clone(), error))?;
+    let place = Place { pins, dir };
+    place.install_node(node, version)?;
+    Ok(place.dir.join("node/node_modules"))
+}
+
 #[derive(Debug)]
 struct Place {
     pins: PathBuf,
@@ -211,7 +225,7 @@ fn tried(
 }
 
 /// The program and its version, or what is missing.
-fn node(root: &Path) -> Result<(String, String), String> {
+pub(crate) fn node(root: &Path) -> Result<(String, String), String> {
     let ask = |program: &str| Task::new(root, program).args(&["--version"]).timeout(ASK_TIMEOUT);
     let version = ask("node").output().map_err(|_| "node: not installed".to_owned())?;
     let major = version.trim().trim_start_matches('v').split('.').next();

