@@ -196,9 +196,9 @@ const SERVER: &[Row] = &[
     ),
     (
         "isolation",
-        "`auto`, `shared`, `caller`, `session`",
+        "`auto`, `shared`, `caller`, `session`, `request`",
         "`auto`",
-        "Who shares a session with it.",
+        "Who shares a session with it, and so a child: see [ISOLATION.md](ISOLATION.md).",
     ),
     (
         "tokens",
@@ -249,6 +249,33 @@ const SERVER: &[Row] = &[
     ("messageLenMax", "size", "`limits.messageLenMax`", "One message from it."),
     ("sessionMax", "count", "`limits.sessionMax`", "Its sessions."),
     ("childMax", "count", "`limits.childMax`", "Its child processes."),
+    ("childQueueMax", "count", "`limits.childQueueMax`", "Who may wait for one of them."),
+    ("childWait", "duration", "`timeouts.childWait`", "And for how long."),
+    (
+        "childIdle",
+        "duration",
+        "`timeouts.childIdle`",
+        "How long a shared session with it is kept when no client uses it.",
+    ),
+    ("warm", "count", "none", "Children started ahead, of which new sessions take theirs."),
+    (
+        "pingInterval",
+        "duration",
+        "`timeouts.pingInterval`",
+        "After how much silence it is asked whether it is there.",
+    ),
+    (
+        "pingTimeout",
+        "duration",
+        "`timeouts.pingTimeout`",
+        "How long a child without work may take to say so; then it is replaced.",
+    ),
+    (
+        "roots",
+        "list",
+        "",
+        "What a session that clients share answers to `roots/list`: `file://` URIs.",
+    ),
     ("restart", "object", "", "What happens when it dies."),
 ];
 

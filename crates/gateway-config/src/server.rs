@@ -45,6 +45,20 @@ pub struct ServerConfig {
     pub session_max: usize,
     /// Its child processes.
     pub child_max: usize,
+    /// Who may wait for one of them.
+    pub child_queue_max: usize,
+    /// And for how long.
+    pub child_wait_timeout: Duration,
+    /// How long a child that sessions share is kept when none uses it.
+    pub child_idle_timeout: Duration,
+    /// Children started before anybody needs them.
+    pub warm_count: usize,
+    /// After how much silence it is asked whether it is there.
+    pub ping_interval: Duration,
+    /// How long a child may take to say so.
+    pub ping_timeout: Duration,
+    /// What a session that several clients share answers to `roots/list`: `file:` URIs.
+    pub roots: Vec<String>,
     /// What happens when it dies.
     pub restart: Restart,
     /// Which revision is spoken to it.
@@ -168,6 +182,13 @@ impl ServerConfig {
             message_len_max: limits.message_len_max,
             session_max: limits.session_max,
             child_max: limits.child_max,
+            child_queue_max: limits.child_queue_max,
+            child_wait_timeout: timeouts.child_wait_timeout,
+            child_idle_timeout: timeouts.child_idle_timeout,
+            warm_count: 0,
+            ping_interval: timeouts.ping_interval,
+            ping_timeout: timeouts.ping_timeout,
+            roots: Vec::new(),
             restart: Restart::default(),
             protocol: Protocol::default(),
             log_enabled: true,

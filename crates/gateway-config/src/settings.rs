@@ -113,6 +113,8 @@ settings! {
         depth_max: count = 512, "depthMax";
         /// Child processes of one server; a further session waits, then gets 503.
         child_max: count = 64, "childMax";
+        /// Sessions and requests that wait for one of `childMax` children (or `sessionMax` sessions of an HTTP server); a further one gets 503 at once.
+        child_queue_max: count = 100, "childQueueMax";
         /// Bytes kept of what one child wrote to stderr.
         stderr_bytes_max: size = 64 << 10, "stderrBytesMax";
         /// Lines kept of what one child wrote to stderr.
@@ -161,6 +163,14 @@ settings! {
         stop_timeout: duration = seconds(3), "stop";
         /// What running requests get of a server that a changed configuration restarts or removes.
         drain_timeout: duration = seconds(60), "drain";
+        /// How long a session or a request waits where a server has as many children as it may; then it gets 503.
+        child_wait_timeout: duration = seconds(10), "childWait";
+        /// How long a child that sessions share is kept when none uses it any more.
+        child_idle_timeout: duration = seconds(5 * 60), "childIdle";
+        /// After so much silence a server that somebody uses is asked whether it is there (`ping`).
+        ping_interval: duration = seconds(30), "pingInterval";
+        /// A child without a request to work on that does not answer a `ping` for so long is ended, and replaced.
+        ping_timeout: duration = seconds(30), "pingTimeout";
     }
 }
 

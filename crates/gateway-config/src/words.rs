@@ -116,5 +116,7 @@ words! {
         Caller = "caller",
         /// One for each client session.
         Session = "session",
+        /// One for each request.
+        Request = "request",
     }
 }

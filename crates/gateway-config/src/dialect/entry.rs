@@ -142,16 +142,26 @@ fn settings(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig)
         ("requestTimeout", &mut server.request_timeout),
         ("stopTimeout", &mut server.stop_timeout),
         ("keepAlive", &mut server.keep_alive_interval),
+        ("childWait", &mut server.child_wait_timeout),
+        ("childIdle", &mut server.child_idle_timeout),
+        ("pingInterval", &mut server.ping_interval),
+        ("pingTimeout", &mut server.ping_timeout),
     ] {
         let read = cx.duration(object, key);
         cx.set(&ours(key), slot, read);
     }
     let len = cx.size(object, "messageLenMax");
     cx.set(&ours("messageLenMax"), &mut server.message_len_max, len);
-    let sessions = cx.count(object, "sessionMax");
-    cx.set(&ours("sessionMax"), &mut server.session_max, sessions);
-    let children = cx.count(object, "childMax");
-    cx.set(&ours("childMax"), &mut server.child_max, children);
+    for (key, slot) in [
+        ("sessionMax", &mut server.session_max),
+        ("childMax", &mut server.child_max),
+        ("childQueueMax", &mut server.child_queue_max),
+        ("warm", &mut server.warm_count),
+    ] {
+        let read = cx.count(object, key);
+        cx.set(&ours(key), slot, read);
+    }
+    roots(cx, object, server);
     if let Some(mut inner) = cx.inner(object, "restart") {
         server.restart.read(cx, &mut inner, &ours("restart"));
         if server.restart.backoff_min > server.restart.backoff_max {
@@ -196,6 +206,17 @@ fn timeout(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) 
     let read = cx.duration(object, "timeout");
     let ours = format!("mcpServers.{}.requestTimeout", server.name);
     cx.set(&ours, &mut server.request_timeout, read);
+}
+
+/// `roots`: what is answered for clients that share a session.
+fn roots(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
+    let Some(read) = cx.names(object, "roots") else { return };
+    if let Some(root) = read.value.iter().find(|root| !root.starts_with("file://")) {
+        let help = format!("write \"file://{root}\", if that is a folder's absolute path");
+        cx.problem(read.at(), "a root is a `file://` URI", Some(help));
+        return;
+    }
+    cx.set(&format!("mcpServers.{}.roots", server.name), &mut server.roots, Some(read));
 }
 
 /// `tools`, and the other names for it.
