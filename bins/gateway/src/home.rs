@@ -125,6 +125,11 @@ mod tests {
             links: 0,
             in_flight: 0,
             restarts: 0,
+            waiting: 0,
+            turned_away: 0,
+            dropped: 0,
+            refused: 0,
+            hung: 0,
         };
         let server = ServerOverview {
             status,

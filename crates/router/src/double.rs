@@ -29,6 +29,8 @@ pub(crate) struct Double {
     pub(crate) broken: AtomicBool,
     /// How long a start takes.
     pub(crate) start_ms: AtomicU64,
+    /// Whether it answers nothing that is asked.
+    pub(crate) hung: AtomicBool,
     /// Let go by `release`.
     pub(crate) gate: Notify,
     /// Told whenever something is heard.
@@ -120,6 +122,9 @@ impl Talk {
         let Some(id) = message.id().filter(|_| message.kind() == Kind::Request) else {
             return Ok(Reply::Accepted);
         };
+        if self.server.hung.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         let result = |value| Ok(Reply::Single(Message::response(id, &value).unwrap()));
         match (method.as_str(), tool.as_str()) {
             ("initialize", _) => {
@@ -265,6 +270,13 @@ impl Client {
     pub(crate) async fn send(&self, text: &str) -> Result<Reply, TransportError> {
         let message = Message::parse(text.to_owned()).unwrap();
         self.session.send(Exchange::new(message, self.caller.clone())).await
+    }
+
+    /// Answers a question of the server's.
+    pub(crate) async fn reply(&self, question: &Message) {
+        let answer = Message::response(question.id().unwrap(), &json!({ "roots": [] })).unwrap();
+        let exchange = Exchange::new(answer, self.caller.clone());
+        self.session.send(exchange).await.unwrap();
     }
 
     /// Calls a tool and returns the text of the answer.

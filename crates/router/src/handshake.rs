@@ -53,11 +53,13 @@ impl Hello {
 }
 
 /// What a link that several sessions share is opened with: no capabilities, so that no question
-/// of one session's call can reach another's client.
-pub(crate) fn own(version: ProtocolVersion) -> Result<Message, ParseError> {
+/// of one session's call can reach another's client; only roots, where the gateway itself has
+/// some to answer with.
+pub(crate) fn own(version: ProtocolVersion, roots: bool) -> Result<Message, ParseError> {
+    let capabilities = if roots { json!({ "roots": {} }) } else { json!({}) };
     let params = json!({
         "protocolVersion": version.as_str(),
-        "capabilities": {},
+        "capabilities": capabilities,
         "clientInfo": { "name": "mcp-gateway", "version": env!("CARGO_PKG_VERSION") },
     });
     Message::request(&Id::from(0), "initialize", &params)

@@ -34,6 +34,7 @@
 //! ```
 
 mod call;
+mod counts;
 #[cfg(test)]
 mod double;
 mod ear;
@@ -44,7 +45,9 @@ mod life;
 mod link;
 mod load;
 mod log;
+mod places;
 mod pool;
+mod questions;
 pub mod route;
 pub mod server;
 mod session;

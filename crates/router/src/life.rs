@@ -133,6 +133,16 @@ impl Life {
         self.become_(State::Backoff);
     }
 
+    /// Notes the end of a link that nobody asked for.  Where others are well, so is the server.
+    pub(crate) fn lost(&mut self, error: &TransportError, others_are_well: bool) {
+        if others_are_well && self.state == State::Ready {
+            self.last_error = Some(error.said_of_it().to_string().into());
+            self.restarts += 1;
+        } else {
+            self.failed(error);
+        }
+    }
+
     /// The sentence about a server that has failed just now.
     pub(crate) fn failure(&self) -> TransportError {
         let wait = self.not_before.saturating_duration_since(Instant::now());

@@ -4,39 +4,43 @@
 //! capabilities, so its server has nothing to ask of anybody; what it says all the same goes to
 //! the one it is for, or to nobody, but never to a guess.
 
+mod asked;
+mod causes;
 mod home;
+pub(crate) mod tasks;
+mod tokens;
+mod unasked;
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures::StreamExt;
 use mcp_jsonrpc::{
-    Id, Kind, Message, ProtocolVersion, RpcError,
-    params::Resource,
-    transport::{
-        Caller, ErrorKind, Event, EventStream, Exchange, Opening, Reply, Session, Transport,
-        TransportError,
-    },
+    Id, Kind, Message, ProtocolVersion,
+    transport::{Caller, ErrorKind, Event, EventStream, Exchange, Reply, Session, TransportError},
 };
 use tokio::time::Instant;
-use tracing::{debug, warn};
-use translate::Passage;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
 
-use crate::{ear::Ear, handshake, load::Load, session::ClientSession, upstream::Upstream};
+use self::{causes::Causes, tasks::Tasks, tokens::Tokens};
+use crate::{
+    counts::Counts, ear::Ear, handshake, load::Load, places::Place, server::Options,
+    session::ClientSession, upstream::Upstream,
+};
 
 /// How much of what a server says before its answer to `initialize` is kept.
 const EARLY_MAX: usize = 64;
-/// How many questions of a server's are remembered while they wait for their answer.
-const ASKED_MAX: usize = 256;
 /// How long to wait before listening again where a stream ended and its session did not.
 const LISTEN_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// How long to wait for the last words of one that seems to be dead.
+const POST_MORTEM_TIMEOUT: Duration = Duration::from_secs(5);
 const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// One initialised session with the server behind.
@@ -56,15 +60,43 @@ pub(crate) struct Link {
     /// Whose it is: the server behind, as it was configured when this was opened.
     home: Weak<Upstream>,
     pub(crate) load: Load,
-    /// What the server has asked its client and was not answered yet.
-    asked: Mutex<VecDeque<Id>>,
     /// What it carried was not done when it had to be.
     cut: AtomicBool,
+    /// Cancelled when it is over.
+    ended: CancellationToken,
+    /// Why the gateway ended it, where that was not for want of use.
+    fate: OnceLock<Box<str>>,
+    /// Given back when nothing is left of what is behind.
+    place: Mutex<Option<Place>>,
+    /// How often the server has said anything.
+    said: AtomicU64,
+    /// How often it had when that was last looked at, and since when it was that often.
+    silence: Mutex<(u64, Instant)>,
+    probing: AtomicBool,
+    causes: Causes,
+    tokens: Tokens,
+    tasks: Tasks,
+    options: Arc<Options>,
+    counts: Arc<Counts>,
+    tracker: TaskTracker,
 }
 
 struct Members {
     sessions: Vec<Weak<ClientSession>>,
+    /// The first there was, and whether there was another.
+    first: Option<u64>,
+    several: bool,
     idle_since: Option<Instant>,
+}
+
+/// What every link of a server needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) server: Arc<str>,
+    pub(crate) home: Weak<Upstream>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) tracker: TaskTracker,
 }
 
 /// What came of an `initialize`.
@@ -78,16 +110,14 @@ pub(crate) enum Opened {
 // === impl Link ===
 
 impl Link {
-    /// Opens a session with the server and says `initialize`.
+    /// Says `initialize` in a session with the server.
     pub(crate) async fn open(
-        transport: &dyn Transport,
-        (server, home): (&Arc<str>, &Weak<Upstream>),
-        (opening, initialize): (Opening, Message),
+        (behind, place): (Arc<dyn Session>, Place),
+        initialize: Exchange,
         shared: bool,
+        context: Context,
     ) -> Result<Opened, TransportError> {
-        let caller = opening.caller.clone();
-        let behind = transport.open(opening).await?;
-        let said = Self::greet(&*behind, Exchange::new(initialize, caller)).await;
+        let said = Self::greet(&*behind, initialize).await;
         let (answer, early) = match said {
             Ok(said) => said,
             Err(error) => {
@@ -111,16 +141,32 @@ impl Link {
             answer: answer.detached(),
             version,
             shared,
-            server: Arc::clone(server),
-            members: Mutex::new(Members { sessions: Vec::new(), idle_since: Some(Instant::now()) }),
+            server: context.server,
+            members: Mutex::new(Members {
+                sessions: Vec::new(),
+                first: None,
+                several: false,
+                idle_since: Some(Instant::now()),
+            }),
             early: Mutex::new(early),
             ear: Ear::default(),
             listening: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            home: Weak::clone(home),
+            home: context.home,
             load: Load::default(),
-            asked: Mutex::default(),
             cut: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+            fate: OnceLock::new(),
+            place: Mutex::new(Some(place)),
+            said: AtomicU64::new(0),
+            silence: Mutex::new((0, Instant::now())),
+            probing: AtomicBool::new(false),
+            causes: Causes::new(context.options.call.total_timeout),
+            tokens: Tokens::default(),
+            tasks: Tasks::default(),
+            options: context.options,
+            counts: context.counts,
+            tracker: context.tracker,
         })))
     }
 
@@ -154,13 +200,52 @@ impl Link {
 
     /// Says that no more exchanges are carried; whether that is news.
     pub(crate) fn end(&self) -> bool {
+        self.ended.cancel();
         !self.over.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the gateway has ended it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Notes why it is about to be ended; those who wait for an answer are told.
+    pub(crate) fn doom(&self, why: String) {
+        self.fate.get_or_init(|| why.into());
+    }
+
+    /// Ends what is behind, waits until nothing is left of it, and gives its place back.
+    pub(crate) async fn close(&self) {
+        self.behind.close().await;
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(place);
+    }
+
+    /// Ends it without waiting for that.
+    pub(crate) fn let_go(self: &Arc<Self>) {
+        self.end();
+        let link = Arc::clone(self);
+        self.tracker.spawn(async move { link.close().await });
+    }
+
+    /// Notes that the server has said something.
+    fn said(&self) {
+        self.said.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has said something so far.
+    pub(crate) fn said_count(&self) -> u64 {
+        self.said.load(Ordering::Relaxed)
     }
 
     pub(crate) fn join(&self, session: &Arc<ClientSession>) {
         let mut members = self.members();
         members.sessions.retain(|it| it.strong_count() > 0);
         members.sessions.push(Arc::downgrade(session));
+        match members.first {
+            None => members.first = Some(session.number),
+            Some(first) => members.several |= first != session.number,
+        }
         members.idle_since = None;
     }
 
@@ -185,6 +270,41 @@ impl Link {
         self.members().sessions.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// For how long the server has said nothing, as far as that has been looked at.
+    pub(crate) fn quiet_for(&self, now: Instant) -> Duration {
+        let said = self.said_count();
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.0 != said {
+            *silence = (said, now);
+        }
+        now.saturating_duration_since(silence.1)
+    }
+
+    /// Whether nobody else is asking for a sign of life.
+    pub(crate) fn begin_probe(&self) -> bool {
+        !self.probing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_probe(&self) {
+        self.probing.store(false, Ordering::Release);
+    }
+
+    /// How many requests of its sessions are being answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.sessions().iter().map(|session| session.in_flight()).sum()
+    }
+
+    /// Whether a client has yet to answer what the server asked.
+    pub(crate) fn waits_for_client(self: &Arc<Self>) -> bool {
+        !self.shared && self.sessions().iter().any(|session| session.questions.waits(self))
+    }
+
+    /// The session that is here, where there never was another.
+    fn lone(&self) -> Option<Arc<ClientSession>> {
+        let members = self.members();
+        members.sessions.first().filter(|_| !members.several).and_then(Weak::upgrade)
+    }
+
     /// Tells the server something that wants no answer.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), TransportError> {
         let mut exchange = Exchange::new(message, Caller::anonymous());
@@ -196,17 +316,19 @@ impl Link {
     pub(crate) async fn ask(&self, message: Message) -> Result<Message, TransportError> {
         let mut exchange = Exchange::new(message, Caller::anonymous());
         exchange.version = Some(self.version);
-        Self::greet(&*self.behind, exchange).await.map(|(answer, _)| answer)
+        let (answer, _) = Self::greet(&*self.behind, exchange).await?;
+        self.said();
+        Ok(answer)
     }
 
     /// Passes on what is said unasked, until there is no more.  The first call alone does so.
-    pub(crate) async fn listen(&self) {
+    pub(crate) async fn listen(self: &Arc<Self>) {
         if self.listening.swap(true, Ordering::AcqRel) {
-            return std::future::pending().await;
+            return self.ended.cancelled().await;
         }
         let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
         for event in early {
-            self.respond(self.route(event)).await;
+            self.answer(self.route(event)).await;
         }
         let mut again = LISTEN_AGAIN_MIN;
         while !self.over.load(Ordering::Acquire) {
@@ -214,7 +336,7 @@ impl Link {
                 Ok(events) => {
                     self.ear.open(events);
                     while let Some(event) = self.ear.hear(|event| self.route(event)).await {
-                        self.respond(Some(event)).await;
+                        self.answer(Some(event)).await;
                     }
                     if self.ear.has_heard() {
                         again = LISTEN_AGAIN_MIN;
@@ -222,7 +344,7 @@ impl Link {
                 }
                 // Nothing is ever said unasked here; the next exchange will tell of the end.
                 Err(error) if *error.kind() == ErrorKind::Unsupported => {
-                    return std::future::pending().await;
+                    return self.ended.cancelled().await;
                 }
                 Err(error) if *error.kind() == ErrorKind::NoSession => return,
                 Err(error) => debug!(server = %self.server, %error, "cannot listen"),
@@ -230,8 +352,16 @@ impl Link {
             if !self.behind.is_open() {
                 return;
             }
-            tokio::time::sleep(again).await;
+            if tokio::time::timeout(again, self.ended.cancelled()).await.is_ok() {
+                return;
+            }
             again = (again * 2).min(LISTEN_AGAIN_MAX);
+        }
+    }
+
+    async fn answer(&self, asked: Option<Event>) {
+        if let Some(Event::Message { message, .. }) = asked {
+            self.respond(&message).await;
         }
     }
 
@@ -240,113 +370,14 @@ impl Link {
         self.listening.load(Ordering::Acquire)
     }
 
-    /// Lets all that be heard that the server said unasked before it said something else.
-    pub(crate) fn catch_up(&self) {
-        self.ear.catch_up(|event| self.route(event));
-    }
-
-    /// Passes on what is said unasked; hands back what the gateway itself has to answer.
-    fn route(&self, event: Event) -> Option<Event> {
-        let Event::Message { message, .. } = &event else { return None };
-        let method = message.method().unwrap_or_default();
-        if message.kind() == Kind::Request && (method == "ping" || self.shared) {
-            return Some(event);
-        }
-        let message = message.clone();
-        let sessions = self.sessions();
-        if !self.shared {
-            self.note_asked(&message);
-            let Some(session) = sessions.first() else {
-                debug!(server = %self.server, ?message, "for a session that is over");
-                return None;
-            };
-            return self.hand_to(session, message);
-        }
-        match message.method().unwrap_or_default() {
-            "notifications/tools/list_changed"
-            | "notifications/prompts/list_changed"
-            | "notifications/resources/list_changed" => {
-                sessions.iter().for_each(|session| drop(self.hand_to(session, message.clone())));
-            }
-            "notifications/resources/updated" => {
-                let Ok(updated) = message.read::<Resource<'_>>() else { return None };
-                let subscribed = sessions.iter().filter(|it| it.is_subscribed(&updated.uri));
-                subscribed.for_each(|session| drop(self.hand_to(session, message.clone())));
-            }
-            _ => self.attribute(&sessions, message),
-        }
-        None
-    }
-
-    /// Gives a message to a session, in the revision of its client; hands back what its server is
-    /// answered instead.
-    fn hand_to(&self, session: &ClientSession, message: Message) -> Option<Event> {
-        let bridge = session.bridge(self.version);
-        match bridge.map_or(Passage::Same, |bridge| bridge.to_client(&message)) {
-            Passage::Same => session.deliver(message),
-            Passage::Edited(message) => session.deliver(message),
-            Passage::Dropped => {
-                debug!(server = %self.server, ?message, "dropped: unknown to its client's revision");
-            }
-            Passage::Refused(answer) => return Some(answer.into()),
-        }
-        None
-    }
-
-    /// Answers what is asked of no client.
-    async fn respond(&self, asked: Option<Event>) {
-        let Some(Event::Message { message, .. }) = asked else { return };
-        if message.is_answer() {
-            if let Err(error) = self.tell(message).await {
-                debug!(server = %self.server, %error, "the server did not hear a refusal");
-            }
-            return;
-        }
-        if message.method() == Some("ping") {
-            return self.refuse_or_answer(&message, Ok(())).await;
-        }
-        warn!(server = %self.server, ?message, "asked although nobody declared it could be");
-        self.refuse_or_answer(&message, Err(())).await;
-    }
-
-    /// Gives a message to the session whose call is the only one that can have caused it.
-    fn attribute(&self, sessions: &[Arc<ClientSession>], message: Message) {
-        let mut calling = sessions.iter().filter(|session| session.in_flight() > 0);
-        match (calling.next(), calling.next()) {
-            (Some(session), None) => drop(self.hand_to(session, message)),
-            _ => debug!(server = %self.server, ?message, "could be for several sessions: dropped"),
-        }
-    }
-
-    /// Answers a request of the server's that is for no client.
-    async fn refuse_or_answer(&self, request: &Message, answer: Result<(), ()>) {
-        let Some(id) = request.id() else { return };
-        let message = match answer {
-            Ok(()) => Message::response(id, &serde_json::json!({})),
-            Err(()) => {
-                let words = "no client of this session declared a capability for this";
-                Message::error(Some(id), &RpcError::new(RpcError::METHOD_NOT_FOUND, words))
-            }
-        };
-        let told = match message {
-            Ok(message) => self.tell(message).await,
-            Err(error) => return debug!(%error, "an answer could not be written"),
-        };
-        if let Err(error) = told {
-            debug!(server = %self.server, %error, "the server did not hear an answer");
-        }
-    }
-
     /// Why a session that is not open ended, in the server's own last words.
     pub(crate) async fn post_mortem(&self) -> TransportError {
         let ping = Message::request(&Id::from(0), "ping", &serde_json::json!({}));
         let died = || TransportError::new(ErrorKind::Closed, "its session ended").of(&self.server);
-        match ping {
-            Ok(ping) => match self.ask(ping).await {
-                Err(error) => error.of(&self.server),
-                Ok(_) => died(),
-            },
-            Err(_) => died(),
+        let Ok(ping) = ping else { return died() };
+        match tokio::time::timeout(POST_MORTEM_TIMEOUT, self.ask(ping)).await {
+            Ok(Err(error)) => error.of(&self.server),
+            Ok(Ok(_)) | Err(_) => died(),
         }
     }
 

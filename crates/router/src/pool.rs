@@ -71,6 +71,29 @@ impl Pool {
         over
     }
 
+    /// Takes out the link that nobody has used for longest, or the spare.
+    pub(crate) fn take_idlest(&self) -> Option<Arc<Link>> {
+        if let Some(spare) = self.spare().take() {
+            return Some(spare);
+        }
+        let mut slots = self.slots();
+        let mut idlest = None;
+        for (key, slot) in &*slots {
+            let Ok(link) = slot.try_lock() else { continue };
+            let since = link.as_ref().and_then(|link| link.idle_since());
+            if let Some(since) = since
+                && Arc::strong_count(slot) == 1
+                && idlest.as_ref().is_none_or(|(than, _)| since < *than)
+            {
+                idlest = Some((since, key.clone()));
+            }
+        }
+        let slot = slots.remove(&idlest?.1)?;
+        drop(slots);
+        let mut link = slot.try_lock().ok()?;
+        link.take()
+    }
+
     /// Takes out all of them.
     pub(crate) async fn drain(&self) -> Vec<Arc<Link>> {
         let slots: Vec<Slot> = self.slots().drain().map(|(_, slot)| slot).collect();

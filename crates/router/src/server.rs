@@ -69,6 +69,9 @@ pub enum Isolation {
     Caller,
     /// Nobody.
     Session,
+    /// Not even two requests of one session: each has a link of its own, from `initialize` to the
+    /// end.
+    Request,
 }
 
 /// What a link costs, and who pays.
@@ -117,8 +120,20 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// How many links may be open behind.
     pub link_max: usize,
+    /// How many may wait for a link where there are as many as may be.
+    pub link_queue_max: usize,
+    /// And for how long.
+    pub link_wait_timeout: Duration,
     /// How long a shared link is kept that no session uses.
     pub link_idle_timeout: Duration,
+    /// How many children are started before anybody needs them; none of an HTTP server.
+    pub warm_count: usize,
+    /// After how much silence a server that somebody uses is asked whether it is there.
+    pub ping_interval: Duration,
+    /// How long a child that has nothing to do may take to say so, until it is replaced.
+    pub ping_timeout: Duration,
+    /// What `roots/list` is answered with on shared links: URIs.
+    pub roots: Arc<[Box<str>]>,
     /// How many streams may listen to one session at once; one more ends the oldest.
     pub stream_max: usize,
     /// How many requests of one session may be answered at once.
@@ -145,7 +160,13 @@ impl Default for Options {
             session_idle_timeout: Duration::from_secs(30 * 60),
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
+            link_queue_max: 100,
+            link_wait_timeout: Duration::from_secs(10),
             link_idle_timeout: Duration::from_secs(5 * 60),
+            warm_count: 0,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(30),
+            roots: Arc::from([]),
             stream_max: 16,
             in_flight_max: 256,
             subscriptions_max: 1024,
@@ -209,6 +230,8 @@ impl Server {
         let upstream = inner.upstream();
         let info = upstream.server_info();
         let in_flight = inner.sessions.all().iter().map(|it| it.in_flight()).sum();
+        let (waiting, turned_away) = upstream.queue();
+        let (dropped, refused, hung) = upstream.counts().all();
         let life = upstream.life();
         Status {
             name: Arc::clone(&inner.name),
@@ -221,6 +244,11 @@ impl Server {
             links: upstream.links(),
             in_flight,
             restarts: life.restarts,
+            waiting,
+            turned_away,
+            dropped,
+            refused,
+            hung,
         }
     }
 
@@ -316,6 +344,8 @@ impl Inner {
 mod bounds;
 #[cfg(test)]
 mod changes;
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod kept;
 #[cfg(test)]

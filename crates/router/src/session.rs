@@ -3,6 +3,7 @@
 //! The session outlives its links: what the client said at `initialize`, its log level and its
 //! subscriptions are kept, so that a server which died or forgot can be told them again.
 
+mod alone;
 mod bridged;
 mod deliver;
 mod kept;
@@ -12,7 +13,10 @@ mod replay;
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -20,7 +24,7 @@ use mcp_jsonrpc::{
     Id, Kind, Message, ProtocolVersion, RpcError,
     params::{Cancelled, Resource},
     transport::{
-        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, Reply, Session,
+        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Inbox, Reply, Session,
         SessionId, TransportError,
     },
 };
@@ -35,12 +39,15 @@ use crate::{
     link::Link,
     load::Carried,
     log::Log,
-    server::Inner,
+    questions::Questions,
+    server::{Inner, Isolation},
     upstream::Acquired,
 };
 
 /// A client's session with one server.
 pub(crate) struct ClientSession {
+    /// Its own among all there ever were in this process.
+    pub(crate) number: u64,
     /// Where its client posts to.
     at: Arc<str>,
     /// Its id, once somebody has asked for it.
@@ -51,6 +58,7 @@ pub(crate) struct ClientSession {
     pub(crate) caller: Caller,
     server: Arc<Inner>,
     pub(crate) calls: Calls,
+    pub(crate) questions: Questions,
     /// What the client was told to speak.
     version: OnceLock<ProtocolVersion>,
     /// What went down its streams; begun with the first of them.
@@ -79,6 +87,9 @@ struct State {
     closed: bool,
 }
 
+/// The number of the session that is opened next.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 // === impl ClientSession ===
 
 impl ClientSession {
@@ -105,6 +116,7 @@ impl ClientSession {
         };
         let (attaching, saving) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             at,
             id: OnceLock::new(),
             key,
@@ -112,6 +124,7 @@ impl ClientSession {
             caller,
             server,
             calls,
+            questions: Questions::new(),
             version: OnceLock::new(),
             log: OnceLock::new(),
             state: Mutex::new(state),
@@ -126,6 +139,11 @@ impl ClientSession {
 
     pub(crate) fn is_subscribed(&self, uri: &str) -> bool {
         self.state().subscriptions.contains(uri)
+    }
+
+    /// What it is subscribed to.
+    pub(crate) fn subscribed(&self) -> Vec<Box<str>> {
+        self.state().subscriptions.iter().cloned().collect()
     }
 
     /// Since when nothing happened here and nobody listened; none while something does.
@@ -158,7 +176,13 @@ impl ClientSession {
                 hello.version = hello.version.min(link.version);
                 self.version.get_or_init(|| hello.version);
                 let hello = Arc::new(hello);
-                self.attach(link, Some(Arc::clone(&hello))).await;
+                let answer = match self.is_alone() {
+                    true => self.begin_alone(link, &hello, &answer)?,
+                    false => {
+                        self.attach(link, Some(Arc::clone(&hello))).await;
+                        answer
+                    }
+                };
                 self.keep_hello(&hello).await;
                 Ok(Reply::Single(answer))
             }
@@ -186,7 +210,7 @@ impl ClientSession {
     }
 
     /// The link that carries this session: the one it has, or a new one where that has ended.
-    async fn link(self: &Arc<Self>) -> Result<Carried, TransportError> {
+    pub(crate) async fn link(self: &Arc<Self>) -> Result<Carried, TransportError> {
         loop {
             let link = match self.open_link()? {
                 Some(link) => link,
@@ -210,8 +234,10 @@ impl ClientSession {
         };
         let hello = hello.ok_or_else(uninitialized)?;
         if let Some(last) = last {
-            let error = last.post_mortem().await;
-            last.lost(&error);
+            if !last.is_over() {
+                let error = last.post_mortem().await;
+                last.lost(&error);
+            }
             last.quit(self).await;
         }
         match self.server.acquire(&hello, &self.caller).await? {
@@ -256,7 +282,10 @@ impl ClientSession {
     }
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.
-    async fn carry(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn carry(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+        if self.is_alone() {
+            return Box::pin(self.carry_alone(exchange)).await;
+        }
         let mut link = self.link().await?;
         if !link.is_listening() {
             link.watch();
@@ -266,23 +295,29 @@ impl ClientSession {
             return Ok(Reply::Single(answer));
         }
         let remembered = replay::is_remembered(&exchange.message).then(|| exchange.message.clone());
+        if link.shared && exchange.message.method() == Some("logging/setLevel") {
+            exchange.message = self.common_level(&link, &exchange.message);
+        }
         let reply = match self.send_over(&link, exchange.clone()).await {
             Err(error) if error.is_unsent() => {
                 debug!(server = %self.server.name, %error, "not sent: once more over a new link");
                 link.lost(&error);
                 link = self.link().await?;
                 link.watch();
-                self.send_over(&link, exchange).await
+                self.send_over(&link, exchange).await?
             }
-            reply => reply,
+            reply => reply?,
         };
-        let reply = reply.map_err(|error| link.explained(error))?;
         let is_granted = matches!(&reply, Reply::Single(answer) if answer.kind() == Kind::Response);
         if let Some(message) = remembered.filter(|_| is_granted) {
             self.remember(message);
             Box::pin(self.record()).await;
         }
-        Ok(in_order(reply, link))
+        Ok(match reply {
+            // The link carries it to its end.
+            Reply::Stream(events) => Reply::Stream(events.inspect(move |_| _ = &link).boxed()),
+            reply => reply,
+        })
     }
 
     /// What must not reach a server that several sessions share.
@@ -310,7 +345,7 @@ impl ClientSession {
     }
 
     /// Passes on a notification, or an answer to what the server asked.
-    async fn tell(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn tell(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
         let message = &exchange.message;
         match message.method() {
             Some("notifications/cancelled") => {
@@ -319,7 +354,7 @@ impl ClientSession {
                 }
                 return Ok(Reply::Accepted);
             }
-            Some("notifications/initialized") => {
+            Some("notifications/initialized") if !self.is_alone() => {
                 let link = self.link().await?;
                 if !link.shared && !link.is_listening() {
                     Box::pin(self.confirm(&link)).await;
@@ -328,15 +363,20 @@ impl ClientSession {
             }
             _ => (),
         }
-        if message.is_answer()
-            && let Some(link) = self.asked_by(message)
-        {
+        if message.is_answer() {
+            // To the link that asked, also one that is being left.
+            let Some((link, answer)) = self.questions.answer(message) else {
+                debug!(server = %self.server.name, "an answer to nothing, or too late: dropped");
+                return Ok(Reply::Accepted);
+            };
+            exchange.message = answer;
             return self.send_over(&link, exchange).await.map(|_| Reply::Accepted);
         }
+        if self.is_alone() {
+            return Ok(Reply::Accepted);
+        }
         let link = self.link().await?;
-        if link.shared
-            && (message.is_answer() || message.method() == Some("notifications/roots/list_changed"))
-        {
+        if link.shared && message.method() == Some("notifications/roots/list_changed") {
             return Ok(Reply::Accepted);
         }
         self.send_over(&link, exchange).await.map(|_| Reply::Accepted)
@@ -420,30 +460,6 @@ impl fmt::Debug for ClientSession {
             .field("id", &self.named())
             .field("calls", &self.calls)
             .finish_non_exhaustive()
-    }
-}
-
-/// The same reply, with its answer after all that was said unasked before it.
-fn in_order(reply: Reply, link: Carried) -> Reply {
-    match reply {
-        Reply::Stream(events) => Reply::Stream(
-            events
-                .map(move |event| {
-                    match &event {
-                        Ok(Event::Message { message, .. }) if message.is_answer() => {
-                            link.catch_up();
-                        }
-                        Ok(Event::Message { message, .. }) => link.note_asked(message),
-                        _ => (),
-                    }
-                    event.map_err(|error| link.explained(error))
-                })
-                .boxed(),
-        ),
-        reply => {
-            link.catch_up();
-            reply
-        }
     }
 }
 

@@ -49,4 +49,15 @@ pub struct Status {
     pub in_flight: usize,
     /// How often the server died or was lost unexpectedly.
     pub restarts: u64,
+    /// Who waits for a child or a session of it, since there are as many as may be.
+    pub waiting: usize,
+    /// How many waited in vain.
+    pub turned_away: u64,
+    /// Notifications that could not be said to be anybody's, on sessions that several clients
+    /// share.
+    pub dropped: u64,
+    /// Questions of the server's that no client could be asked.
+    pub refused: u64,
+    /// Children that were replaced because they did not answer a `ping`.
+    pub hung: u64,
 }

@@ -173,7 +173,7 @@ fn what_a_child_said_last() {
 
 #[test]
 fn children() {
-    let child = json!({ "command": env!("CARGO_BIN_EXE_gateway"), "args": ["stdio", "x"], "childMax": 1, "isolation": "session", "startup": "lazy" });
+    let child = json!({ "command": env!("CARGO_BIN_EXE_gateway"), "args": ["stdio", "x"], "childMax": 1, "childWait": "300ms", "isolation": "session", "startup": "lazy" });
     let mut config = servers(json!({ "one": child }));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), json!({ "mcpServers": { "x": { "type": "demo" } } }).to_string())

@@ -13,6 +13,7 @@ struct Inner {
     what: Cow<'static, str>,
     server: Option<Arc<str>>,
     hint: Option<Box<str>>,
+    may_have_run: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -52,7 +53,8 @@ pub enum ErrorKind {
 impl TransportError {
     /// An error of this kind; `what` says in a phrase what happened.  It is for the caller too.
     pub fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, what: what.into(), server: None, hint: None, source: None }))
+        let (what, may_have_run) = (what.into(), false);
+        Self(Box::new(Inner { kind, what, server: None, hint: None, may_have_run, source: None }))
     }
 
     /// Adds the error behind this one: for the log alone.
@@ -81,6 +83,13 @@ impl TransportError {
     #[must_use]
     pub fn unsent(mut self) -> Self {
         self.0.kind = ErrorKind::Unavailable { retry_after: None };
+        self
+    }
+
+    /// The same of a request that the peer may have carried out, and that is not sent again.
+    #[must_use]
+    pub fn may_have_run(mut self) -> Self {
+        self.0.may_have_run = matches!(self.0.kind, ErrorKind::Closed);
         self
     }
 
@@ -127,10 +136,13 @@ impl fmt::Display for Said<'_> {
             ErrorKind::Unauthorized(_) => f.write_str(" (it wants other credentials)")?,
             _ => (),
         }
-        match &inner.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
+        if let Some(hint) = &inner.hint {
+            write!(f, "; {hint}")?;
         }
+        if inner.may_have_run {
+            f.write_str("; the request may have been carried out, and was not sent again")?;
+        }
+        Ok(())
     }
 }
 

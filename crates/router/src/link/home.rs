@@ -1,14 +1,11 @@
 //! Whose a link is, and how it is let go when its server is configured anew.
 
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
-use mcp_jsonrpc::{
-    Id, Kind, Message,
-    transport::{ErrorKind, TransportError},
-};
+use mcp_jsonrpc::transport::TransportError;
 use tokio::time::Instant;
 
-use super::{ASKED_MAX, Link};
+use super::Link;
 use crate::{session::ClientSession, upstream::Upstream};
 
 impl Link {
@@ -52,33 +49,5 @@ impl Link {
         if !self.load.close(deadline).await {
             self.cut.store(true, Ordering::Release);
         }
-    }
-
-    /// Puts the reason in place of an error that cutting it off has caused.
-    pub(crate) fn explained(&self, error: TransportError) -> TransportError {
-        if !self.cut.load(Ordering::Acquire) {
-            return error;
-        }
-        let what = "its configuration was changed, and this request had not ended by the end of \
-                    the grace period";
-        let hint = "send it again, or raise `timeouts.drain` for requests that take longer";
-        TransportError::new(ErrorKind::Closed, what).hint(hint).because(error)
-    }
-
-    /// Remembers what the server asks, so that the answer finds its way back to this link.
-    pub(crate) fn note_asked(&self, message: &Message) {
-        let Some(id) = message.id().filter(|_| message.kind() == Kind::Request) else { return };
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if ASKED_MAX <= asked.len() {
-            asked.pop_front();
-        }
-        asked.push_back(id.clone());
-    }
-
-    /// Whether the server waits for an answer to this; from now on it does not.
-    pub(crate) fn answered(&self, id: &Id) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = asked.iter().position(|it| it == id);
-        at.and_then(|at| asked.remove(at)).is_some()
     }
 }

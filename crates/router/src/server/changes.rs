@@ -104,8 +104,7 @@ async fn an_answer_goes_to_the_server_that_asked() {
     let mut left = Box::pin(server.replace(way(&new), lazy(), GRACE));
     assert!((&mut left).now_or_never().is_none());
     new.hears("0 notifications/initialized").await;
-    let answer = r#"{"jsonrpc":"2.0","id":7,"result":{"roots":[]}}"#;
-    client.send(answer).await.unwrap();
+    client.reply(&message).await;
     old.hears("0 (answer)").await;
     old.gate.notify_one();
     while events.next().await.is_some() {}
@@ -113,8 +112,20 @@ async fn an_answer_goes_to_the_server_that_asked() {
     assert!(!new.heard().contains(&"0 (answer)".to_owned()));
 
     new.talk(0).say("roots/list", Some(7));
-    client.call(3, "echo").await.unwrap();
-    client.send(answer).await.unwrap();
+    let mut unasked = client.session.listen(None).await.unwrap();
+    let asked = loop {
+        let Event::Message { message, .. } = unasked.next().await.unwrap().unwrap() else {
+            continue;
+        };
+        if message.method() == Some("roots/list") {
+            break message;
+        }
+    };
+    // The same question to the server, and another one to the client.
+    assert_ne!(asked.id(), message.id());
+    client.reply(&message).await;
+    assert!(!new.heard().contains(&"0 (answer)".to_owned()));
+    client.reply(&asked).await;
     new.hears("0 (answer)").await;
 }
 

@@ -1,7 +1,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::{FutureExt, StreamExt};
-use mcp_jsonrpc::transport::{Caller, ErrorKind, Reply, Transport};
+use mcp_jsonrpc::{
+    Id,
+    transport::{Caller, ErrorKind, Event, Reply, Transport},
+};
 
 use super::*;
 use crate::double::{Client, Double};
@@ -262,9 +265,15 @@ async fn what_is_said_unasked_goes_where_it_belongs() {
     talk.say("roots/list", Some(7));
     assert_eq!(unasked.next().await.unwrap(), "notifications/resources/updated");
     let Reply::Stream(mut events) = reply.await.unwrap() else { panic!("no stream") };
-    let first = format!("{:?}", events.next().await.unwrap().unwrap());
-    assert!(first.contains("roots/list"), "{first}");
+    let Event::Message { message: asked, .. } = events.next().await.unwrap().unwrap() else {
+        panic!("no question")
+    };
+    assert_eq!(asked.method(), Some("roots/list"));
+    // An answer to another question, which an earlier link may have asked, goes nowhere.
+    assert_ne!(asked.id(), Some(&Id::from(7)));
     client.send(r#"{"jsonrpc":"2.0","id":7,"result":{"roots":[]}}"#).await.unwrap();
+    assert!(!double.heard().contains(&"0 (answer)".to_owned()));
+    client.reply(&asked).await;
     double.hears("0 (answer)").await;
     double.gate.notify_one();
     let last = format!("{:?}", events.next().await.unwrap().unwrap());

@@ -24,15 +24,14 @@ impl ClientSession {
 
     /// Sends a message over a link, and hears the reply, each in the revision of its reader.
     pub(super) async fn send_over(
-        &self,
+        self: &Arc<Self>,
         link: &Arc<Link>,
-        mut exchange: Exchange,
+        exchange: Exchange,
     ) -> Result<Reply, TransportError> {
-        exchange.version = Some(link.version);
         match self.bridge(link.version) {
-            None => link.behind.send(exchange).await,
+            None => link.send(self, exchange).await,
             // In a box: rare, and large beside the future of a call.
-            Some(bridge) => Box::pin(across(bridge, Arc::clone(link), exchange)).await,
+            Some(bridge) => Box::pin(across(bridge, Arc::clone(link), self, exchange)).await,
         }
     }
 }
@@ -40,6 +39,7 @@ impl ClientSession {
 async fn across(
     bridge: Bridge,
     link: Arc<Link>,
+    session: &Arc<ClientSession>,
     mut exchange: Exchange,
 ) -> Result<Reply, TransportError> {
     let method = exchange.message.method().unwrap_or_default().to_owned();
@@ -55,16 +55,17 @@ async fn across(
             return Ok(Reply::Single(answer));
         }
     }
-    match link.behind.send(exchange).await? {
+    match link.send(session, exchange).await? {
         Reply::Accepted => Ok(Reply::Accepted),
         Reply::Single(answer) => Ok(Reply::Single(bridge.answer(&method, &answer))),
         Reply::Stream(events) => {
+            let session = Arc::clone(session);
             let heard = events.filter_map(move |event| {
-                let (link, method) = (Arc::clone(&link), method.clone());
+                let (session, method) = (Arc::clone(&session), method.clone());
                 async move {
                     match event {
                         Ok(Event::Message { id, message }) => {
-                            let message = hear(bridge, &link, &method, message).await?;
+                            let message = hear(bridge, &session, &method, message).await?;
                             Some(Ok(Event::Message { id, message }))
                         }
                         other => Some(other),
@@ -77,7 +78,12 @@ async fn across(
 }
 
 /// What a client hears of what the server says to its request.
-async fn hear(bridge: Bridge, link: &Link, method: &str, said: Message) -> Option<Message> {
+async fn hear(
+    bridge: Bridge,
+    session: &ClientSession,
+    method: &str,
+    said: Message,
+) -> Option<Message> {
     if said.is_answer() {
         return Some(bridge.answer(method, &said));
     }
@@ -87,7 +93,10 @@ async fn hear(bridge: Bridge, link: &Link, method: &str, said: Message) -> Optio
         Passage::Dropped => None,
         Passage::Refused(answer) => {
             debug!(message = ?said, "refused: the client's revision does not know it");
-            if let Err(error) = link.tell(answer).await {
+            // Under the id by which the server asked.
+            if let Some((link, answer)) = session.questions.answer(&answer)
+                && let Err(error) = link.tell(answer).await
+            {
                 debug!(%error, "the server did not hear a refusal");
             }
             None

@@ -126,7 +126,7 @@ impl ClientSession {
     pub(super) fn wake(self: &Arc<Self>) {
         let sleeps = {
             let state = self.state();
-            !state.closed && state.hello.is_some() && state.link.is_none()
+            !state.closed && state.hello.is_some() && state.link.is_none() && !self.is_alone()
         };
         if !sleeps {
             return;

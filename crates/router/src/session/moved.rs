@@ -30,7 +30,11 @@ impl ClientSession {
         let wants = {
             let state = self.state();
             let is_attended = !state.leaving.is_empty() || !state.listeners.is_empty();
-            !state.closed && state.hello.is_some() && state.link.is_none() && is_attended
+            !state.closed
+                && state.hello.is_some()
+                && state.link.is_none()
+                && is_attended
+                && !self.is_alone()
         };
         if wants && let Err(error) = self.another_link().await {
             let (server, session) = (&self.server.name, self.named());
@@ -50,15 +54,23 @@ impl ClientSession {
         futures::future::join_all(left).await;
     }
 
-    /// The link of a server that was configured anew since, where that has asked what this answers.
-    pub(super) fn asked_by(&self, answer: &Message) -> Option<Arc<Link>> {
-        let id = answer.id()?;
-        let mut state = self.state();
-        let asked = state.leaving.iter_mut().find(|link| link.answered(id)).cloned();
-        if asked.is_none() {
-            state.link.iter().for_each(|link| _ = link.answered(id));
+    /// Whether it waits for news without a link that could bring any.
+    pub(crate) fn wants_link(&self) -> bool {
+        let state = self.state();
+        let attended = !state.listeners.is_empty() || !state.subscriptions.is_empty();
+        !state.closed
+            && state.hello.is_some()
+            && attended
+            && !self.is_alone()
+            && !state.link.as_ref().is_some_and(|link| link.is_open())
+    }
+
+    /// Tells the client, if it listens, that nobody waits for its answers to a link any more.
+    pub(crate) fn forget_questions(&self, link: &Arc<Link>) {
+        let over = self.questions.over(link, "the server that asked has ended");
+        if !self.state().listeners.is_empty() {
+            over.into_iter().for_each(|message| self.deliver(message));
         }
-        asked
     }
 
     /// What a client is told when its session goes on over another link: that whatever may change

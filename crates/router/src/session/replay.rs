@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mcp_jsonrpc::{Id, Kind, Message, params::Resource};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
 use tracing::{debug, warn};
 
 use super::ClientSession;
@@ -18,21 +19,11 @@ impl ClientSession {
         if !link.shared {
             self.confirm(link).await;
         }
-        let (level, subscriptions) = {
-            let state = self.state();
-            (state.log_level.clone(), state.subscriptions.clone())
-        };
-        let mut again = Vec::from_iter(level.map(|level| level.with_id(Id::from(0))));
-        for uri in &subscriptions {
+        self.replay_level(link).await;
+        for uri in &self.subscribed() {
             let params = json!({ "uri": uri });
-            again.extend(Message::request(&Id::from(0), "resources/subscribe", &params));
-        }
-        for message in again {
-            let method = message.method().unwrap_or_default().to_owned();
-            match link.ask(message).await {
-                Ok(answer) if answer.kind() == Kind::Response => (),
-                Ok(_) => warn!(server = %self.server.name, %method, "refused by the new link"),
-                Err(error) => warn!(server = %self.server.name, %method, %error, "not said again"),
+            if let Ok(message) = Message::request(&Id::from(0), "resources/subscribe", &params) {
+                self.say_again(link, message).await;
             }
         }
         for method in self.announced(link) {
@@ -41,6 +32,51 @@ impl ClientSession {
             }
         }
         debug!(server = %self.server.name, version = %hello.version, "session goes on over a new link");
+    }
+
+    /// Tells a new link the log level, if the client has ever said one.
+    pub(super) async fn replay_level(&self, link: &Arc<Link>) {
+        let level = self.state().log_level.clone();
+        let Some(mut level) = level else { return };
+        if link.shared {
+            level = self.common_level(link, &level);
+        }
+        self.say_again(link, level.with_id(Id::from(0))).await;
+    }
+
+    async fn say_again(&self, link: &Arc<Link>, message: Message) {
+        let method = message.method().unwrap_or_default().to_owned();
+        match link.ask(message).await {
+            Ok(answer) if answer.kind() == Kind::Response => (),
+            Ok(_) => warn!(server = %self.server.name, %method, "refused by the new link"),
+            Err(error) => warn!(server = %self.server.name, %method, %error, "not said again"),
+        }
+    }
+
+    /// A `logging/setLevel` for a link that others share: the level of whoever wants to hear
+    /// most.  Each hears no more than it asked for: see [`hears`](Self::hears).
+    pub(super) fn common_level(&self, link: &Link, message: &Message) -> Message {
+        let Some(own) = level_of(message) else { return message.clone() };
+        let others = link.sessions();
+        let others = others.iter().filter(|it| it.number != self.number);
+        let Some(most) = others.filter_map(|it| it.level()).chain([own]).min() else {
+            return message.clone();
+        };
+        let Some(name) = LEVELS.get(most).filter(|_| most < own) else { return message.clone() };
+        let raw: Option<Level<'_>> = message.read().ok();
+        raw.and_then(|it| message.with_part(it.level, name).ok()).unwrap_or_else(|| message.clone())
+    }
+
+    fn level(&self) -> Option<usize> {
+        self.state().log_level.as_ref().and_then(level_of)
+    }
+
+    /// Whether the client wants to hear a line of log as bad as this.
+    pub(crate) fn hears(&self, message: &Message) -> bool {
+        match (self.level(), level_of(message)) {
+            (Some(own), Some(its)) => own <= its,
+            _ => true,
+        }
     }
 
     /// Says `notifications/initialized` on a link of this session's own, and begins to listen.
@@ -77,6 +113,23 @@ impl ClientSession {
             _ => (),
         }
     }
+}
+
+/// The levels of RFC 5424, as MCP spells them, the least first.
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+#[derive(Deserialize)]
+struct Level<'a> {
+    #[serde(borrow)]
+    level: &'a RawValue,
+}
+
+/// The rank of the level that a message names.
+pub(super) fn level_of(message: &Message) -> Option<usize> {
+    let named: Level<'_> = message.read().ok()?;
+    let name: &str = serde_json::from_str(named.level.get()).ok()?;
+    LEVELS.iter().position(|it| *it == name)
 }
 
 /// Whether a request changes what a new link has to be told.
