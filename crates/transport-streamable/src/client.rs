@@ -3,6 +3,7 @@
 mod answers;
 mod auto;
 mod exchange;
+mod ids;
 
 use std::{
     sync::{
@@ -110,6 +111,7 @@ struct Inner {
     begun: CancellationToken,
     /// Cancelled when the session ends.
     over: CancellationToken,
+    ids: ids::Ids,
     /// Cancellations, and the end, on their way to the server.
     tasks: TaskTracker,
 }
@@ -136,6 +138,7 @@ impl Connect {
             doubted: AtomicBool::new(false),
             begun: CancellationToken::new(),
             over: CancellationToken::new(),
+            ids: ids::Ids::default(),
             tasks: TaskTracker::new(),
         };
         if let Some(id) = id {

@@ -32,9 +32,10 @@ pub(crate) enum Behind {
 
 pub(crate) const BEHIND: [Behind; 3] = [Behind::Child, Behind::Sse, Behind::Streamable];
 
-/// The name of a server in the configuration.
-pub(crate) fn name(behind: Behind, version: ProtocolVersion) -> String {
-    format!("{behind:?}-{version}").to_lowercase()
+/// The name of a server in the configuration; `shared` if all its clients share one session.
+pub(crate) fn name(behind: Behind, version: ProtocolVersion, shared: bool) -> String {
+    let who = if shared { "all" } else { "each" };
+    format!("{behind:?}-{version}-{who}").to_lowercase()
 }
 
 /// Sessions by their ids.
@@ -53,10 +54,16 @@ pub(crate) fn start(dir: &Path) -> Value {
     let mut entries = json!({});
     for version in ProtocolVersion::LEGACY {
         let url = |path: &str| format!("http://{at}/{version}/{path}");
-        entries[name(Behind::Child, version)] = child(dir, version);
-        entries[name(Behind::Sse, version)] = json!({ "url": url("sse"), "type": "sse" });
-        entries[name(Behind::Streamable, version)] =
-            json!({ "url": url("mcp"), "type": "streamable-http" });
+        let child = child(dir, version);
+        for (behind, entry) in [
+            (Behind::Child, child),
+            (Behind::Sse, json!({ "url": url("sse"), "type": "sse" })),
+            (Behind::Streamable, json!({ "url": url("mcp"), "type": "streamable-http" })),
+        ] {
+            entries[name(behind, version, true)] = entry.clone();
+            entries[name(behind, version, true)]["isolation"] = json!("shared");
+            entries[name(behind, version, false)] = entry;
+        }
     }
     entries
 }

@@ -12,7 +12,7 @@ use mcp_jsonrpc::ProtocolVersion;
 use crate::{
     actor::{self, Actor, Meeting},
     behind::{self, BEHIND, Behind},
-    features::{FEATURES, Outcome},
+    features::{FEATURES, Feature, Outcome, SHARED},
     front::{FRONTS, Front},
     rig::Gateway,
 };
@@ -24,6 +24,8 @@ pub(crate) struct Cell {
     pub(crate) client: ProtocolVersion,
     pub(crate) behind: Behind,
     pub(crate) server: ProtocolVersion,
+    /// Whether both clients share one session of the server, so that they can be asked nothing.
+    pub(crate) shared: bool,
 }
 
 /// What came of a cell: by feature, or what went wrong.
@@ -31,9 +33,26 @@ pub(crate) type Outcomes = Result<BTreeMap<&'static str, Outcome>, String>;
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { front, client, behind, server } = self;
-        write!(f, "{front:?} {client} to {behind:?} {server}")
+        let Self { front, client, behind, server, shared } = self;
+        let shared = if *shared { ", shared" } else { "" };
+        write!(f, "{front:?} {client} to {behind:?} {server}{shared}")
     }
+}
+
+/// Every pair of wires, with one session for all behind.  A client's own `gateway stdio` has
+/// nobody to share with.
+pub(crate) fn shared() -> Vec<Cell> {
+    let fronts = [Front::Sse, Front::Streamable];
+    let pairs = fronts.into_iter().flat_map(|front| BEHIND.iter().map(move |it| (front, *it)));
+    let revisions = ProtocolVersion::LEGACY.iter().cycle();
+    let cell = |((front, behind), version): (_, &ProtocolVersion)| Cell {
+        front,
+        client: *version,
+        behind,
+        server: *version,
+        shared: true,
+    };
+    pairs.zip(revisions).map(cell).collect()
 }
 
 /// Every pair of revisions over two pairs of wires, every pair of wires with three pairs of
@@ -48,7 +67,7 @@ pub(crate) fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for (at, (client, server)) in pairs.enumerate() {
         for (front, behind) in [wires[at % 9], wires[(at + 4) % 9]] {
-            cells.push(Cell { front, client, behind, server });
+            cells.push(Cell { front, client, behind, server, shared: false });
         }
     }
     cells
@@ -56,18 +75,20 @@ pub(crate) fn cells() -> Vec<Cell> {
 
 impl Cell {
     pub(crate) fn server_name(&self) -> String {
-        behind::name(self.behind, self.server)
+        behind::name(self.behind, self.server, self.shared)
     }
 
     /// Runs all features with two clients at once that differ in nothing but what they say.
     pub(crate) fn run(self, gateway: &Gateway) -> Outcomes {
+        let features = if self.shared { SHARED } else { FEATURES };
         let meeting = Meeting::default();
         let both = thread::scope(|scope| {
             let play = |tag| {
                 let meeting = &meeting;
                 scope.spawn(move || {
-                    let played =
-                        catch_unwind(AssertUnwindSafe(|| self.play(gateway, tag, meeting)));
+                    let played = catch_unwind(AssertUnwindSafe(|| {
+                        self.play(gateway, (tag, features), meeting)
+                    }));
                     if !matches!(&played, Ok(Ok(_))) {
                         meeting.leave();
                     }
@@ -88,11 +109,16 @@ impl Cell {
         }
     }
 
-    fn play(self, gateway: &Gateway, tag: &'static str, meeting: &Meeting) -> Outcomes {
-        let can = actor::capabilities(self.client);
+    fn play(
+        self,
+        gateway: &Gateway,
+        (tag, features): (&'static str, &'static [(&'static str, Feature)]),
+        meeting: &Meeting,
+    ) -> Outcomes {
+        let can = if self.shared { "{}" } else { actor::capabilities(self.client) };
         let mut actor = Actor::begin(gateway, self, tag, can);
         let mut outcomes = BTreeMap::new();
-        for (name, feature) in FEATURES {
+        for (name, feature) in features {
             if !meeting.join() {
                 return Err(format!("{name}: the other is gone"));
             }

@@ -4,6 +4,7 @@ mod basics;
 mod calls;
 mod lists;
 mod questions;
+mod shared;
 mod tasks;
 
 use mcp_jsonrpc::ProtocolVersion;
@@ -65,6 +66,19 @@ pub(crate) const FEATURES: &[(&str, Feature)] = &[
     ("`roots/list`, `notifications/roots/list_changed`", questions::roots),
     ("tasks of the server", tasks::of_server),
     ("tasks of the client", tasks::of_client),
+];
+
+/// Of two clients that share a session of the server, whose ids and tokens are equal.
+pub(crate) const SHARED: &[(&str, Feature)] = &[
+    ("`ping` of the client", basics::ping),
+    ("ids of both types", basics::ids),
+    ("`tools/list`", lists::tools),
+    ("`tools/call`", calls::failing),
+    ("`completion/complete`", lists::completion),
+    ("`notifications/progress`", calls::progress),
+    ("`notifications/cancelled` of one", shared::cancelled),
+    ("`resources/updated` for one", shared::updated),
+    ("questions", shared::questions),
 ];
 
 impl Actor {

@@ -40,17 +40,20 @@ use std::{
     thread,
 };
 
-use crate::{puppet::lock, rig::Gateway};
+use crate::{
+    cell::{Cell, Outcomes},
+    puppet::lock,
+    rig::Gateway,
+};
 
 /// How many cells are played at once.
 const AT_ONCE: usize = 4;
 
-#[test]
-fn every_feature_through_every_pair() {
+/// Plays these cells, some at once; returns what came of each.
+fn play(cells: &[Cell]) -> Vec<(Cell, Outcomes)> {
     let dir = rig::folder();
     let servers = behind::start(dir.path());
     let gateway = Gateway::start_in(dir, &rig::servers(servers), &["--listen", "127.0.0.1:0"]);
-    let cells = cell::cells();
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -70,10 +73,21 @@ fn every_feature_through_every_pair() {
     let complaints = lock(&puppet::COMPLAINTS).clone();
     assert!(
         failures.is_empty(),
-        "{} failures:\n{}\n{complaints:#?}",
+        "{} of {} cells:\n{}\n{complaints:#?}",
         failures.len(),
+        cells.len(),
         failures.join("\n")
     );
     assert!(complaints.is_empty(), "{complaints:#?}");
-    report::check(&outcomes);
+    outcomes
+}
+
+#[test]
+fn every_feature_through_every_pair() {
+    report::check(&play(&cell::cells()));
+}
+
+#[test]
+fn nothing_crosses_where_a_session_is_shared() {
+    play(&cell::shared());
 }

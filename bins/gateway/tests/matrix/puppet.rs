@@ -4,7 +4,7 @@
 //! So each test says in one place what the server does and what its client should see of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -31,6 +31,8 @@ pub(crate) struct Puppet {
     heard: Mutex<Vec<Said>>,
     more: Condvar,
     asked: Mutex<HashMap<String, Asked>>,
+    /// The ids of what is being answered.
+    in_flight: Mutex<HashSet<String>>,
     last: AtomicI64,
     unasked: Mutex<(Vec<String>, Option<Say>)>,
 }
@@ -87,6 +89,7 @@ impl Puppet {
             heard: Mutex::default(),
             more: Condvar::new(),
             asked: Mutex::default(),
+            in_flight: Mutex::default(),
             last: AtomicI64::new(0),
             unasked: Mutex::default(),
         })
@@ -123,7 +126,12 @@ impl Puppet {
             lock(&self.heard).push(said);
             return self.more.notify_all();
         };
-        if let Some(body) = self.answer(&said, say) {
+        if !lock(&self.in_flight).insert(id.clone()) {
+            self.complain(format!("its id is in use already: {text}"));
+        }
+        let body = self.answer(&said, say);
+        lock(&self.in_flight).remove(id);
+        if let Some(body) = body {
             say(&format!(r#"{{"jsonrpc":"2.0", "id":{id},{body}}}"#));
         }
     }

@@ -21,7 +21,7 @@ use transport_sse::{
     wire,
 };
 
-use super::{Inner, Server, answers};
+use super::{Inner, Server, answers, ids::Named};
 use crate::header;
 
 const BOTH: &str = "application/json, text/event-stream";
@@ -37,17 +37,25 @@ impl Inner {
     /// Posts a message; the status is that of the response the reply came in.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        exchange: Exchange,
+        mut exchange: Exchange,
     ) -> Result<(StatusCode, Reply), TransportError> {
         let message = &exchange.message;
-        let Some(id) = message.id().filter(|_| message.kind() == Kind::Request).cloned() else {
+        let Some(theirs) = message.id().filter(|_| message.kind() == Kind::Request).cloned() else {
             return self.tell(&exchange).await.map(|status| (status, Reply::Accepted));
         };
         let is_initialize = message.method() == Some("initialize");
-        let mut abandoning = Abandoning { inner: Arc::clone(self), id, armed: !is_initialize };
+        let named = Named::take(self, &theirs);
+        let id = named.id().clone();
+        let is_ours = id != theirs;
+        if is_ours {
+            exchange.message = message.with_id(id.clone());
+        }
+        let (inner, armed) = (Arc::clone(self), !is_initialize);
+        let mut abandoning = Abandoning { inner, id, armed, named: Some(named) };
         let answered = self.ask(&exchange, is_initialize, &mut abandoning).await;
         abandoning.armed = false;
-        answered
+        let (status, reply) = answered?;
+        Ok((status, if is_ours { under(theirs, reply) } else { reply }))
     }
 
     async fn ask(
@@ -71,7 +79,8 @@ impl Inner {
             let events = Events::of(target, response, options.limits, options.idle_timeout)?;
             // From here on the stream knows what it means to be dropped.
             let on = std::mem::replace(&mut abandoning.armed, false);
-            let abandoning = Abandoning { inner: Arc::clone(self), id, armed: on };
+            let named = abandoning.named.take();
+            let abandoning = Abandoning { inner: Arc::clone(self), id, armed: on, named };
             return Ok((status, answers::reply(abandoning, events).await?));
         }
         if http::is_json(&response) || !response.headers().contains_key(CONTENT_TYPE) {
@@ -234,6 +243,23 @@ pub(super) fn restored(answer: &Message, id: &Id) -> Option<Message> {
     }
 }
 
+/// A reply to a request that went under an id of ours, under its own again.
+fn under(theirs: Id, reply: Reply) -> Reply {
+    match reply {
+        Reply::Accepted => Reply::Accepted,
+        Reply::Single(answer) => Reply::Single(answer.with_id(theirs)),
+        Reply::Stream(events) => {
+            let events = events.map(move |event| match event {
+                Ok(Event::Message { id, message }) if message.is_answer() => {
+                    Ok(Event::Message { id, message: message.with_id(theirs.clone()) })
+                }
+                other => other,
+            });
+            Reply::Stream(events.boxed())
+        }
+    }
+}
+
 /// Adds a server's own words to an error.
 fn worded(refused: TransportError, error: &Message) -> TransportError {
     match error.read::<RpcError>() {
@@ -257,6 +283,8 @@ pub(super) struct Abandoning {
     pub(super) inner: Arc<Inner>,
     pub(super) id: Id,
     pub(super) armed: bool,
+    /// Its id is in use for as long as the server may answer it.
+    named: Option<Named>,
 }
 
 impl Drop for Abandoning {

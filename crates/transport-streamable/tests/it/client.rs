@@ -318,6 +318,47 @@ async fn an_abandoned_request_is_cancelled() {
     }
 }
 
+/// Several clients may share a session: each hears of its own id, the server of no two alike.
+#[tokio::test]
+async fn equal_ids_are_told_apart() {
+    let (heard, mut hear) = mpsc::channel(9);
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    let session = session(quick(), move |request, mut stream| {
+        let (heard, both) = (heard.clone(), Arc::clone(&both));
+        async move {
+            if request.rpc_method_or_none().as_deref() != Some("tools/call") {
+                return proper(request, stream).await;
+            }
+            heard.try_send(request.id()).unwrap();
+            both.wait().await;
+            if request.id() == "7" {
+                return proper(request, stream).await;
+            }
+            raw::events(&mut stream, "").await;
+            raw::event(&mut stream, r#"{"jsonrpc":"2.0","method":"n"}"#).await;
+            raw::event(&mut stream, &empty_result(&request)).await;
+            Some(stream)
+        }
+    })
+    .await;
+    for _ in 0..2 {
+        let (one, other) = tokio::join!(session.send(call(7)), session.send(call(7)));
+        for reply in [one.unwrap(), other.unwrap()] {
+            let answer = match reply {
+                Reply::Stream(events) => match events.collect::<Vec<_>>().await.pop() {
+                    Some(Ok(Event::Message { message, .. })) => message,
+                    other => panic!("{other:?}"),
+                },
+                reply => single(Ok(reply)),
+            };
+            assert_eq!(answer.id(), Some(&Id::from(7)));
+        }
+        let mut ids = [hear.recv().await.unwrap(), hear.recv().await.unwrap()];
+        ids.sort();
+        assert_eq!(ids, ["\"gateway-1\"", "7"], "and again, since both are free again");
+    }
+}
+
 #[tokio::test]
 async fn bounds_on_answers_and_on_patience() {
     let limits = Limits { message_len_max: 1000, ..Limits::default() };
