@@ -224,8 +224,9 @@ fn cancellation(house: &House, client: &mut Client, front: Front) {
 #[test]
 fn a_remote_server_on_standard_input_and_output() {
     // A stream whose client has gone is noticed when something is written to it.
-    let gateway =
-        Gateway::start(&servers(json!({ "demo": { "type": "demo", "keepAlive": "100ms" } })));
+    let mut config = servers(json!({ "demo": { "type": "demo", "keepAlive": "100ms" } }));
+    config["gateway"] = json!({ "timeouts": { "sseReconnect": "100ms" } });
+    let gateway = Gateway::start(&config);
     for (path, transport) in [
         ("/demo/mcp", "auto"),
         ("/demo/mcp", "streamable"),

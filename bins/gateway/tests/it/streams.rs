@@ -14,7 +14,10 @@ use crate::{
 };
 
 fn with_keep_alive(interval: &str) -> Gateway {
-    Gateway::start(&servers(json!({ "demo": { "type": "demo", "keepAlive": interval } })))
+    let mut config = servers(json!({ "demo": { "type": "demo", "keepAlive": interval } }));
+    // Nobody here comes back to a session whose stream was lost.
+    config["gateway"] = json!({ "timeouts": { "sseReconnect": "100ms" } });
+    Gateway::start(&config)
 }
 
 /// Proxies want to see something at once, and then every now and then.
