@@ -2,15 +2,21 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// No digit.
+const NONE: u8 = 0xff;
+/// What each byte is worth as a digit.
+const VALUES: [u8; 256] = values();
+
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().chain([&0; 2]).take(3).fold(0, |sum, &it| sum << 8 | u32::from(it));
-        for at in 0..=chunk.len() {
-            let digit = usize::try_from(group >> (18 - 6 * at) & 63).unwrap_or_default();
-            text.push(char::from(ALPHABET.get(digit).copied().unwrap_or_default()));
-        }
+    let (whole, rest) = bytes.as_chunks::<3>();
+    for &[a, b, c] in whole {
+        text.extend([a >> 2, a << 4 | b >> 4, b << 2 | c >> 6, c].map(digit));
+    }
+    match *rest {
+        [a] => text.extend([a >> 2, a << 4].map(digit)),
+        [a, b] => text.extend([a >> 2, a << 4 | b >> 4, b << 2].map(digit)),
+        _ => (),
     }
     text
 }
@@ -18,34 +24,54 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// None unless it is exactly what [`encode`] would write: no two texts mean the same bytes.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for chunk in text.as_bytes().chunks(4) {
-        if chunk.len() == 1 {
+    let (whole, rest) = text.as_bytes().as_chunks::<4>();
+    for group in whole {
+        let [a, b, c, d] = group.map(value);
+        // Whatever is no digit has a bit that no digit has.
+        if (a | b | c | d) & 0xc0 != 0 {
             return None;
         }
-        let mut group = 0;
-        for &byte in chunk {
-            group = group << 6 | u32::from(value(byte)?);
+        bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
+    }
+    match *rest {
+        [] => (),
+        [a, b] => {
+            let (a, b) = (value(a), value(b));
+            if (a | b) & 0xc0 != 0 || b << 4 != 0 {
+                return None;
+            }
+            bytes.push(a << 2 | b >> 4);
         }
-        group <<= 6 * (4 - chunk.len());
-        let [_, whole @ ..] = group.to_be_bytes();
-        let (kept, left) = whole.split_at_checked(chunk.len() - 1)?;
-        if left.iter().any(|&it| it != 0) {
-            return None;
+        [a, b, c] => {
+            let (a, b, c) = (value(a), value(b), value(c));
+            if (a | b | c) & 0xc0 != 0 || c << 6 != 0 {
+                return None;
+            }
+            bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
         }
-        bytes.extend_from_slice(kept);
+        _ => return None,
     }
     Some(bytes)
 }
 
-fn value(byte: u8) -> Option<u8> {
-    Some(match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'-' => 62,
-        b'_' => 63,
-        _ => return None,
-    })
+/// The digit for the lower six bits.
+fn digit(bits: u8) -> char {
+    char::from(ALPHABET.get(usize::from(bits & 63)).copied().unwrap_or_default())
+}
+
+fn value(digit: u8) -> u8 {
+    VALUES.get(usize::from(digit)).copied().unwrap_or(NONE)
+}
+
+#[expect(clippy::indexing_slicing, reason = "while compiling")]
+const fn values() -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut at = 0;
+    while at < 64 {
+        values[ALPHABET[at as usize] as usize] = at;
+        at += 1;
+    }
+    values
 }
 
 #[cfg(test)]
