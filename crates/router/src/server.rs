@@ -349,4 +349,6 @@ mod isolation;
 #[cfg(test)]
 mod kept;
 #[cfg(test)]
+mod mischief;
+#[cfg(test)]
 mod tests;
