@@ -14,7 +14,7 @@
 //! moment the request is taken in.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -34,6 +34,9 @@ use crate::{
 
 /// How many messages of our own may wait to be written.
 const OUTGOING_MAX: usize = 1024;
+
+/// How many tokens of tasks are kept; of older ones no progress is passed on.
+const TASKS_MAX: usize = 256;
 
 /// Which message is for whom.
 #[derive(Clone)]
@@ -75,6 +78,8 @@ struct State {
     waiting: HashMap<i64, Waiting>,
     /// Tokens as they went out, each as JSON in one spelling.
     progress: HashMap<Box<str>, i64>,
+    /// Of requests that began a task.
+    tasks: VecDeque<Token>,
     listener: Option<Arc<Inbox>>,
     /// What came before anybody listened is kept for the first who does.
     claimed: bool,
@@ -252,7 +257,14 @@ impl Switchboard {
             Some(Id::Text(_)) | None => None,
         };
         match waiting {
-            Some(waiting) => waiting.inbox.finish(Ok(Some(message.with_id(waiting.theirs)))),
+            Some(waiting) => {
+                if let Some(token) = waiting.token
+                    && message.mentions("\"taskId\"")
+                {
+                    self.state().keep_token(token);
+                }
+                waiting.inbox.finish(Ok(Some(message.with_id(waiting.theirs))));
+            }
             None => debug!(?message, "answer to nothing, or too late: dropped"),
         }
     }
@@ -264,18 +276,23 @@ impl Switchboard {
                 return;
             };
             let state = self.state();
-            let ours = state.progress.get(&spelled(progress_token));
-            let Some(waiting) = ours.and_then(|ours| state.waiting.get(ours)) else {
+            let out = spelled(progress_token);
+            let waiting = state.progress.get(&out).and_then(|ours| state.waiting.get(ours));
+            let token = match waiting {
+                Some(waiting) => waiting.token.as_ref(),
+                None => state.tasks.iter().find(|token| token.out == out),
+            };
+            let Some(token) = token else {
                 debug!("progress of nothing: dropped");
                 return;
             };
-            let theirs = waiting.token.as_ref().and_then(|token| token.theirs.as_deref());
+            let theirs = token.theirs.as_deref();
             let restored = theirs.map(|theirs| message.with_part(progress_token, &theirs));
-            (
-                Arc::clone(&waiting.inbox),
-                restored.and_then(Result::ok).unwrap_or_else(|| message.clone()),
-            )
+            let restored = restored.and_then(Result::ok).unwrap_or_else(|| message.clone());
+            (waiting.map(|waiting| Arc::clone(&waiting.inbox)), restored)
         };
+        // A task reports after its request was answered.
+        let Some(to) = to else { return self.announce(message.into()) };
         if to.push(message.into()).is_err() {
             warn!("an asker is too slow, or gone: progress dropped");
         }
@@ -315,8 +332,11 @@ impl State {
     /// Enters a token, and writes another in its place where somebody else's is in use.
     fn enter_token(&mut self, token: &RawValue, ours: i64, outgoing: &mut Message) -> Token {
         let mut entered = Token { out: spelled(token), theirs: None };
-        if self.progress.contains_key(&entered.out) {
-            let free = |token: &String| !self.progress.contains_key(token.as_str());
+        let in_use = |token: &str| {
+            self.progress.contains_key(token) || self.tasks.iter().any(|it| *it.out == *token)
+        };
+        if in_use(&entered.out) {
+            let free = |token: &String| !in_use(token);
             let mut ours = (0_u64..).map(|n| format!("\"gateway-{ours}-{n}\""));
             if let Some(another) = ours.find(free)
                 && let Some(edited) = with_token(outgoing, &another)
@@ -327,6 +347,15 @@ impl State {
         }
         self.progress.insert(entered.out.clone(), ours);
         entered
+    }
+
+    /// Keeps the token of a request that was answered by a task (2025-11-25), which goes on to
+    /// report under it.
+    fn keep_token(&mut self, token: Token) {
+        if TASKS_MAX <= self.tasks.len() {
+            self.tasks.pop_front();
+        }
+        self.tasks.push_back(token);
     }
 
     /// The request that goes by this id of its asker's, if just one does and can be cancelled.

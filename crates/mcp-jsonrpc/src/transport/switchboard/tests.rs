@@ -272,3 +272,27 @@ fn answers_to_nothing_are_let_go() {
     board.dispatch(Message::notification("notifications/progress", &json!({})).unwrap());
     assert_eq!(waiting(&mut listener), Value::Null);
 }
+
+#[tokio::test]
+async fn a_task_reports_after_its_request_was_answered() {
+    let (board, _outgoing) = board();
+    let mut unasked = board.listen();
+    let (call, asked) = board.ask(&with_token(1, &json!("t"))).unwrap();
+    let begun = json!({ "task": { "taskId": "a", "status": "working" } });
+    board.dispatch(Message::response(call.id().unwrap(), &begun).unwrap());
+    board.dispatch(progress(&json!("t"), 1));
+    assert_eq!(waiting(&mut unasked)["params"]["progress"], 1);
+    drop(asked);
+    // Nobody else is given its token meanwhile; and so many are kept.
+    let (other, mut for_other) = board.ask(&with_token(2, &json!("t"))).unwrap();
+    assert_ne!(token_of(&other), "t");
+    board.dispatch(progress(&json!("t"), 2));
+    assert_eq!(waiting(&mut for_other), Value::Null);
+    assert_eq!(waiting(&mut unasked)["params"]["progress"], 2);
+    for task in 0..TASKS_MAX {
+        let (call, _asked) = board.ask(&with_token(3, &json!(format!("n{task}")))).unwrap();
+        board.dispatch(Message::response(call.id().unwrap(), &begun).unwrap());
+    }
+    board.dispatch(progress(&json!("t"), 3));
+    assert_eq!(waiting(&mut unasked), Value::Null);
+}
