@@ -217,8 +217,10 @@ pub(crate) fn notification(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#)
 }
 
-/// Parameters that bring a script, and whatever else they hold.
+/// Parameters that bring a script, and whatever else they hold; the same token for all who want to
+/// hear of progress.
 pub(crate) fn script(rest: &str, steps: &str) -> String {
     let comma = if rest.is_empty() { "" } else { "," };
-    format!(r#"{{{rest}{comma}"_meta":{{"progressToken":"p","x/script":[{steps}]}}}}"#)
+    let token = if steps.contains(r#"{"progress":"#) { r#""progressToken":"p","# } else { "" };
+    format!(r#"{{{rest}{comma}"_meta":{{{token}"x/script":[{steps}]}}}}"#)
 }

@@ -31,7 +31,7 @@ pub(crate) struct Puppet {
     heard: Mutex<Vec<Said>>,
     more: Condvar,
     asked: Mutex<HashMap<String, Asked>>,
-    /// The ids of what is being answered.
+    /// The ids and the progress tokens of what is being answered.
     in_flight: Mutex<HashSet<String>>,
     last: AtomicI64,
     unasked: Mutex<(Vec<String>, Option<Say>)>,
@@ -126,11 +126,16 @@ impl Puppet {
             lock(&self.heard).push(said);
             return self.more.notify_all();
         };
-        if !lock(&self.in_flight).insert(id.clone()) {
-            self.complain(format!("its id is in use already: {text}"));
+        let mut names = vec![format!("the id {id}")];
+        let token = said.param(&["_meta", "progressToken"]);
+        names.extend(token.map(|token| format!("the token {token}")));
+        for name in &names {
+            if !lock(&self.in_flight).insert(name.clone()) {
+                self.complain(format!("{name} is in use already: {text}"));
+            }
         }
         let body = self.answer(&said, say);
-        lock(&self.in_flight).remove(id);
+        lock(&self.in_flight).retain(|name| !names.contains(name));
         if let Some(body) = body {
             say(&format!(r#"{{"jsonrpc":"2.0", "id":{id},{body}}}"#));
         }
