@@ -9,7 +9,7 @@ use futures::{
 };
 use hyper::{
     Method, Uri,
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT},
 };
 use mcp_jsonrpc::{
     Kind, Limits, Message, RpcError,
@@ -36,6 +36,9 @@ const POST_ANSWER_LEN_MAX: usize = 64 << 20;
 const POST_REST_TIMEOUT: Duration = Duration::from_secs(10);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What asks for the stream, unless the target's own fields say otherwise.
+const AGENT: &str = concat!("mcp-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// How a server is talked to.
 #[derive(Clone, Debug)]
@@ -104,11 +107,14 @@ impl Connect {
 
     async fn stream(&self) -> Result<(Events, Uri), TransportError> {
         let target = &*self.target;
-        let request = target
+        let mut request = target
             .request(Method::GET, target.url().clone())
-            .header(ACCEPT, HeaderValue::from_static(wire::CONTENT_TYPE))
-            .body(Bytes::new())
-            .map_err(|error| http::broken(target, error))?;
+            .header(ACCEPT, HeaderValue::from_static(wire::CONTENT_TYPE));
+        if let Some(fields) = request.headers_mut() {
+            // By this name our own server half knows that nobody will come back.
+            fields.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        }
+        let request = request.body(Bytes::new()).map_err(|error| http::broken(target, error))?;
         let response = http::check(target, self.http.send(target, request).await?)?;
         let ClientOptions { limits, idle_timeout, .. } = self.options;
         let mut events = Events::of(target, response, limits, idle_timeout)?;

@@ -20,6 +20,7 @@ mod life;
 mod process;
 mod refusals;
 mod restart;
+mod resume;
 mod rig;
 mod routes;
 mod scripts;

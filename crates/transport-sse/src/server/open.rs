@@ -286,10 +286,11 @@ async fn announce(open: &Open, mut events: EventStream) {
 }
 
 /// Whether a client ends its session with its stream: the SDKs for Python, Go and Java, by the
-/// names of what they do HTTP with.  What is kept for others until they come back, such as a
+/// names of what they do HTTP with, and another gateway.  What is kept for others until they come back, such as a
 /// child process, is free at once.
 pub(super) fn never_comes_back(agent: &HeaderValue) -> bool {
-    let agents: [&[u8]; 3] = [b"python-httpx/", b"Go-http-client/", b"Java-http-client/"];
+    let agents: [&[u8]; 4] =
+        [b"python-httpx/", b"Go-http-client/", b"Java-http-client/", b"mcp-gateway/"];
     agents.iter().any(|it| agent.as_bytes().starts_with(it))
 }
 

@@ -72,7 +72,9 @@ async fn a_client_that_comes_back_misses_nothing() {
 
 #[tokio::test]
 async fn clients_that_never_come_back_are_not_waited_for() {
-    for agent in ["python-httpx/0.28.1", "Go-http-client/1.1", "Java-http-client/21.0.1"] {
+    let agents =
+        ["python-httpx/0.28.1", "Go-http-client/1.1", "Java-http-client/21.0.1", "mcp-gateway/1"];
+    for agent in agents {
         let fake = echo();
         let server = server(&fake, ServerOptions::default());
         let stream = Stream::get(&server, Caller::anonymous(), &[("user-agent", agent)]).await;
