@@ -20,6 +20,7 @@ mod error;
 mod id;
 mod limits;
 mod message;
+pub mod modern;
 pub mod params;
 pub mod transport;
 mod version;

@@ -24,6 +24,25 @@
 //!   HTTP) or by `notifications/cancelled` (legacy, and stdio in both).
 //! * **Resumption.**  `listen(Some(id))` goes on after that event, where the peer keeps a log.
 //! * **End.**  Dropping the last handle ends the session; [`Session::close`] does so and waits.
+//!
+//! # Sessions of a revision without sessions
+//!
+//! An [`Opening`] in [`V2026_07_28`](crate::ProtocolVersion::V2026_07_28) yields a session that
+//! keeps nothing of one exchange for the next, and that any number of callers may share:
+//!
+//! * It has no id, needs no `initialize`, and hears nothing unasked: `listen` is
+//!   [`ErrorKind::Unsupported`].  What is to be heard of changes is the reply to a
+//!   `subscriptions/listen`: a stream that begins with the acknowledgement and ends with the
+//!   result, if it ends well.
+//! * Each request says all about itself in `params._meta` ([`modern`](crate::modern)), whoever
+//!   sends it has seen to that, and its [`Exchange::version`] says the same.  Fields that mirror
+//!   the body are made anew by each client half; [`Exchange::carried`] holds the others.
+//! * Requests of equal ids may be under way at once, of several callers or of one.  A wire of one
+//!   shared channel re-numbers them, and with them what names a request by its id:
+//!   `subscriptionId` and `cancelled.requestId`.
+//! * A stream holds notifications and the response, never a request.  Dropping it cancels.
+//! * A transport that cannot speak it, or whose peer does not, says [`ErrorKind::Unsupported`] to
+//!   the opening, having moved nothing that the peer could take for a request.
 
 mod error;
 mod event;

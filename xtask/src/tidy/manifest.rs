@@ -7,6 +7,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("translate", &["mcp-jsonrpc"]),
     ("seal", &[]),
     ("store", &["seal"]),
+    ("era", &["mcp-jsonrpc", "seal", "translate"]),
     ("router", &["mcp-jsonrpc", "seal", "store", "translate"]),
     ("transport-stdio", &["mcp-jsonrpc"]),
     ("transport-sse", &["mcp-jsonrpc"]),
@@ -18,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "auth",
             "demo-server",
+            "era",
             "gateway-config",
             "mcp-jsonrpc",
             "router",
