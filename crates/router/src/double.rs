@@ -89,12 +89,22 @@ impl Double {
 impl Talk {
     /// Says something unasked.
     pub(crate) fn say(&self, method: &str, id: Option<i64>) {
+        self.try_say(method, id).unwrap();
+    }
+
+    /// The same where there may be no room for it.
+    pub(crate) fn try_say(&self, method: &str, id: Option<i64>) -> Result<(), Event> {
         let params = json!({ "uri": "mem://a", "level": "info", "data": 1 });
         let message = match id {
             Some(id) => Message::request(&Id::from(id), method, &params),
             None => Message::notification(method, &params),
         };
-        self.unasked.push(message.unwrap().into()).unwrap();
+        self.unasked.push(message.unwrap().into())
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Ends, as a process that crashes.

@@ -270,6 +270,17 @@ impl Link {
         self.members().sessions.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Forgets who used it so long ago that nothing said from now on can be for them.
+    pub(crate) fn sweep(&self) {
+        self.causes.sweep();
+    }
+
+    /// What it holds: members, traces of them, progress tokens.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        (self.members().sessions.len(), self.causes.len(), self.tokens.len())
+    }
+
     /// For how long the server has said nothing, as far as that has been looked at.
     pub(crate) fn quiet_for(&self, now: Instant) -> Duration {
         let said = self.said_count();
@@ -321,11 +332,8 @@ impl Link {
         Ok(answer)
     }
 
-    /// Passes on what is said unasked, until there is no more.  The first call alone does so.
+    /// Passes on what is said unasked, until there is no more.  For whoever began to.
     pub(crate) async fn listen(self: &Arc<Self>) {
-        if self.listening.swap(true, Ordering::AcqRel) {
-            return self.ended.cancelled().await;
-        }
         let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
         for event in early {
             self.answer(self.route(event)).await;
@@ -363,6 +371,11 @@ impl Link {
         if let Some(Event::Message { message, .. }) = asked {
             self.respond(&message).await;
         }
+    }
+
+    /// Whether nobody has begun to listen before.
+    pub(crate) fn begin_listening(&self) -> bool {
+        !self.listening.swap(true, Ordering::AcqRel)
     }
 
     /// Whether somebody listens already.

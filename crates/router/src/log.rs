@@ -169,6 +169,12 @@ impl Log {
         self.rings().clear();
     }
 
+    /// How much is kept: bytes, and streams and messages.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> (usize, usize) {
+        self.rings().size()
+    }
+
     fn read(&self, stream: u64, turn: Turn, after: u64) -> EventStream {
         let Turn { turn, name, source } = turn;
         let id = place::id(&name, after);

@@ -345,6 +345,8 @@ mod bounds;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod idle;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod kept;

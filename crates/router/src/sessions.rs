@@ -114,6 +114,13 @@ impl Sessions {
         self.table().len()
     }
 
+    /// Whether there is none, not even one that is being closed.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let table = self.table();
+        table.len() == 0 && table.closing.is_empty()
+    }
+
     /// All of them, at this moment.
     pub(crate) fn all(&self) -> Vec<Arc<ClientSession>> {
         let table = self.table();

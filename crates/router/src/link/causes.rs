@@ -90,6 +90,17 @@ impl Causes {
         }
     }
 
+    /// Forgets the traces whose time is over.
+    pub(crate) fn sweep(&self) {
+        self.lock().forget(Instant::now());
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_session.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Traces> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner)
     }

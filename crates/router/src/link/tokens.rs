@@ -70,6 +70,12 @@ impl Tokens {
         Some((token.session, message))
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Token>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

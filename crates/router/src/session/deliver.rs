@@ -133,6 +133,20 @@ impl ClientSession {
     }
 }
 
+#[cfg(test)]
+impl ClientSession {
+    /// How much of its streams is kept: bytes, and streams and messages.
+    pub(crate) fn kept_size(&self) -> (usize, usize) {
+        self.log().map_or((0, 0), Log::size)
+    }
+
+    /// The links it has.
+    pub(crate) fn links(&self) -> Vec<Arc<crate::link::Link>> {
+        let state = self.state();
+        state.link.iter().chain(&state.leaving).cloned().collect()
+    }
+}
+
 /// One stream that listens, until it is dropped.
 struct Listening {
     session: Arc<ClientSession>,

@@ -50,7 +50,7 @@ impl Upstream {
 
     /// Listens to a link for as long as it is open; notes its end.
     pub(crate) fn watch(&self, link: &Arc<Link>) {
-        if link.is_listening() {
+        if !link.begin_listening() {
             return;
         }
         let (link, me) = (Arc::clone(link), Weak::clone(&self.me));
@@ -166,6 +166,7 @@ impl Upstream {
         }
         self.sweep_warm().await;
         for link in self.open_links() {
+            link.sweep();
             if self.is_suspect(&link, now)
                 && link.begin_probe()
                 && let Some(me) = self.me.upgrade()
