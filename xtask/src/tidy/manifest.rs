@@ -5,6 +5,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mcp-jsonrpc", &[]),
     ("auth", &["mcp-jsonrpc"]),
     ("translate", &["mcp-jsonrpc"]),
+    ("catalogue", &["mcp-jsonrpc", "seal"]),
     ("seal", &[]),
     ("store", &["seal"]),
     ("era", &["mcp-jsonrpc", "seal", "translate"]),
