@@ -3,8 +3,12 @@
 //! Nothing is started here.
 
 mod behind;
+pub(crate) mod next;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use auth::{Access, Guard, Token, TokenHash};
 use gateway_config::{
@@ -39,27 +43,36 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
     let mut servers = BTreeMap::new();
     let guard = guard(config);
     for server in config.enabled() {
-        let taken = |name: &str| servers.values().any(|it: &Entry| &**it.server.name() == name);
+        let taken =
+            |name: &str| servers.values().any(|it: &Arc<Entry>| &**it.server.name() == name);
         let name = name_shown(config, &guard, &server.name, taken);
-        servers.insert(server.name.clone(), entry(config, server, &name, &behind)?);
+        let entry = fresh(config, server, &name, &behind)?;
+        servers.insert(server.name.clone(), Arc::new(entry));
     }
+    let (began, draining) = (Instant::now(), CancellationToken::new());
+    Ok(Door { servers, ..empty(config, began, draining) })
+}
+
+/// The door of a house without servers.
+fn empty(config: &Config, began: Instant, draining: CancellationToken) -> Door {
     let version = config.server_version.clone();
-    Ok(Door {
+    Door {
         name: config.server_name.clone(),
         version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         base_path: config.base_path.clone(),
-        guard,
+        guard: guard(config),
         origins: Origins::new(config),
-        servers,
+        servers: BTreeMap::new(),
         disabled: config
             .servers
             .values()
             .filter(|it| it.disabled)
             .map(|it| it.name.clone())
             .collect(),
-        began: Instant::now(),
-        draining: CancellationToken::new(),
-    })
+        removed: BTreeSet::new(),
+        began,
+        draining,
+    }
 }
 
 /// The name that a server has in logs and errors: its own, unless that holds a token, which some
@@ -90,7 +103,7 @@ fn name_shown(
 }
 
 /// One server's rooms, from the back to the front.
-fn entry(
+fn fresh(
     config: &Config,
     server: &ServerConfig,
     name: &str,
@@ -99,33 +112,52 @@ fn entry(
     let mut named = server.clone();
     named.name = name.to_owned();
     let (routed, children) = routed(config, &named, behind)?;
-    let front: Arc<dyn Transport> = match &server.tools {
+    let front = front(server, &routed);
+    let sse = transport_sse::server::Server::new(Arc::clone(&front), sse_options(config, server));
+    let mut entry = entry(config, server, (routed, children), (front, Arc::new(sse)));
+    entry.vital = entry.required;
+    Ok(entry)
+}
+
+/// What clients' sessions are with.
+fn front(server: &ServerConfig, routed: &Server) -> Arc<dyn Transport> {
+    match &server.tools {
         None => Arc::new(routed.clone()),
         Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
-    };
+    }
+}
+
+/// The rooms in front of a server.
+fn entry(
+    config: &Config,
+    server: &ServerConfig,
+    (routed, children): (Server, Children),
+    (front, sse): (Arc<dyn Transport>, Arc<transport_sse::server::Server>),
+) -> Entry {
     let mcp_path = format!("{}/{}/mcp", config.base_path, server.name);
-    let sse = transport_sse::server::Server::new(Arc::clone(&front), sse_options(config, server));
     let streamable = transport_streamable::server::Server::new(
         front,
         &*mcp_path,
         streamable_options(config, server),
     );
-    Ok(Entry {
+    Entry {
         server: routed,
         children,
         streamable,
         sse,
         access: access(config, server),
         transport: server.upstream.kind(),
+        ca: next::stamp_of(server),
         routes: home::routes(&config.base_path, server),
         messages_path: format!("{}/{}/message", config.base_path, server.name),
         required: server.startup == Startup::Required,
+        vital: false,
         logged: server.log_enabled,
         unknown_session: match config.compat {
             Compat::Tbxark => StatusCode::BAD_REQUEST,
             _ => StatusCode::NOT_FOUND,
         },
-    })
+    }
 }
 
 /// A server with the sessions and links that the router keeps for it.

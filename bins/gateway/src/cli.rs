@@ -12,6 +12,12 @@ Examples:
   gateway serve --config gateway.json
   gateway serve -- npx -y @modelcontextprotocol/server-filesystem /tmp
   gateway serve";
+const RELOAD_NOTES: &str = "\
+A gateway that was started with a file takes over its changes by itself, and on SIGHUP.
+This command does it now and tells what came of it.
+
+Exit codes: 0, the configuration holds; 1, no gateway was reached; 2, the configuration is wrong
+and the one before stays.";
 const STDIO_EXAMPLES: &str = "\
 Examples:
   gateway stdio postgres --config gateway.json
@@ -35,6 +41,9 @@ pub enum Command {
     /// Serve MCP servers: those of a configuration, one given as a command, or a demonstration
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Have a running gateway read its configuration again; exit code 2 if that is wrong
+    #[command(after_help = RELOAD_NOTES)]
+    Reload(Reload),
     /// Say what a configuration means, secrets masked; exit code 2 if it is wrong
     Check(Check),
     /// Offer one server on standard input and output, for clients that only speak stdio
@@ -47,7 +56,7 @@ pub enum Command {
 }
 
 /// `gateway serve`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// The configuration file (JSON; comments are allowed)
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
@@ -70,6 +79,23 @@ pub struct Serve {
     /// The command of one server to serve, after `--`
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `gateway reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// The configuration file of the gateway that is meant, where several run
+    #[arg(short, long, value_name = "FILE", env = "MCP_GATEWAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The address of the gateway that is meant
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The socket of the gateway that is meant, as `gateway.control` says
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["url"])]
+    pub control: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gateway check`.

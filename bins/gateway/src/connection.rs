@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, fmt, future::Future, io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use gateway_config::{Limits, Timeouts};
 use hyper::{
@@ -21,8 +22,8 @@ use tracing::{debug, warn};
 use transport_sse::body::Outgoing;
 
 use crate::{
-    door::Door,
     head::{self, HeadMax},
+    house::House,
     listen::{Listener, Stream},
     watched::{Noted, Patience, Watched},
 };
@@ -45,6 +46,7 @@ pub struct Connections {
     head_max: HeadMax,
     patience: Patience,
     write_timeout: Duration,
+    connection_max: usize,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -85,18 +87,46 @@ impl Connections {
             head_max,
             patience,
             write_timeout: timeouts.write_timeout,
+            connection_max: limits.connection_max,
             room: Arc::new(Semaphore::new(limits.connection_max)),
             tasks: TaskTracker::new(),
         }
     }
 
-    /// Answers what comes in, until told to stop.
-    pub async fn serve(&self, listener: Listener, door: Arc<Door>, stop: CancellationToken) {
+    /// The same, for connections that come after those of `old`, which was within `limits`: the
+    /// count goes on.
+    pub(crate) fn after(self, old: &Self, limits: &Limits) -> Self {
+        let (room, tasks) = (Arc::clone(&old.room), old.tasks.clone());
+        let (was, max) = (limits.connection_max, self.connection_max);
+        match max.checked_sub(was) {
+            Some(more) => room.add_permits(more),
+            // As connections end, their places are not given again.
+            None => {
+                let fewer = u32::try_from(was - max).unwrap_or(u32::MAX);
+                let taking = Arc::clone(&room).acquire_many_owned(fewer);
+                self.tasks.spawn(async move {
+                    if let Ok(places) = taking.await {
+                        places.forget();
+                    }
+                });
+            }
+        }
+        Self { room, tasks, ..self }
+    }
+
+    /// Answers what comes in, each as connections are treated at that time, until told to stop.
+    pub async fn serve(
+        now: Arc<ArcSwap<Self>>,
+        listener: Listener,
+        house: Arc<House>,
+        stop: CancellationToken,
+    ) {
         let graceful = GracefulShutdown::new();
         loop {
             let next = async {
-                let room = Arc::clone(&self.room).acquire_owned().await;
-                (room, listener.accept(self.write_timeout).await)
+                let this = now.load_full();
+                let room = Arc::clone(&this.room).acquire_owned().await;
+                (room, listener.accept(this.write_timeout).await)
             };
             let (room, stream) = tokio::select! {
                 next = next => next,
@@ -111,9 +141,10 @@ impl Connections {
                     continue;
                 }
             };
-            let (this, door, watcher) = (self.clone(), Arc::clone(&door), graceful.watcher());
-            self.tasks.spawn(async move {
-                match Box::pin(this.connection(stream, door, watcher)).await {
+            let this = now.load_full();
+            let (house, watcher) = (Arc::clone(&house), graceful.watcher());
+            this.tasks.clone().spawn(async move {
+                match Box::pin(this.connection(stream, house, watcher)).await {
                     Ok(()) => (),
                     Err(error) => debug!(%error, "a connection ended badly"),
                 }
@@ -127,9 +158,9 @@ impl Connections {
     }
 
     async fn connection(
-        self,
+        &self,
         stream: Stream,
-        door: Arc<Door>,
+        house: Arc<House>,
         watcher: Watcher,
     ) -> Result<(), ConnectionError> {
         let stream = match &self.tls {
@@ -145,7 +176,7 @@ impl Connections {
         let (stream, noted) = Watched::new(&first, stream, max, self.patience);
         let (stream, head_max) = (TokioIo::new(stream), self.head_max);
         let service =
-            service_fn(move |request| answer(Arc::clone(&door), request, noted.clone(), head_max));
+            service_fn(move |request| answer(Arc::clone(&house), request, noted.clone(), head_max));
         // In boxes, so that what an HTTP/1 connection needs is all it costs.
         let served = match is_http2 {
             false => Box::pin(watcher.watch(self.http1.serve_connection(stream, service))).await,
@@ -171,12 +202,13 @@ enum ConnectionError {
 /// One answer, in a box: hyper keeps room for the future as long as the connection lives, and
 /// most connections are idle most of the time.
 fn answer(
-    door: Arc<Door>,
+    house: Arc<House>,
     request: Request<Incoming>,
     noted: Noted,
     max: HeadMax,
 ) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
     Box::pin(async move {
+        let door = house.door();
         if let Some(unreadable) = noted.next() {
             return Ok(door.refuse(unreadable));
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,6 +31,7 @@ use crate::{
     origin::Origins,
 };
 
+const SHUTTING_DOWN: &str = "the gateway is shutting down";
 /// How many of a child's last lines are shown.
 const STDERR_LINES_SHOWN_MAX: usize = 10;
 
@@ -42,9 +44,11 @@ pub struct Door {
     pub(crate) base_path: String,
     pub(crate) guard: Guard,
     pub(crate) origins: Origins,
-    pub(crate) servers: BTreeMap<String, Entry>,
+    pub(crate) servers: BTreeMap<String, Arc<Entry>>,
     /// The servers that are configured and not served.
     pub(crate) disabled: BTreeSet<String>,
+    /// The servers that an earlier configuration had, as many as are remembered.
+    pub(crate) removed: BTreeSet<String>,
     pub(crate) began: Instant,
     /// Cancelled once no new work is taken.
     pub(crate) draining: CancellationToken,
@@ -56,13 +60,18 @@ pub struct Entry {
     pub(crate) server: Server,
     pub(crate) children: Children,
     pub(crate) streamable: transport_streamable::server::Server,
-    pub(crate) sse: transport_sse::server::Server,
+    pub(crate) sse: Arc<transport_sse::server::Server>,
     pub(crate) access: Access,
     pub(crate) transport: &'static str,
+    /// What the file of certificates held that its server is trusted by.
+    pub(crate) ca: Option<u64>,
     pub(crate) routes: Vec<String>,
     /// Where its HTTP+SSE clients are told to post.
     pub(crate) messages_path: String,
     pub(crate) required: bool,
+    /// Whether the gateway ends if it fails: a configuration that is taken over later than at the
+    /// start ends nothing.
+    pub(crate) vital: bool,
     /// Whether each of its requests is worth a line at `info`, or only those refused.
     pub(crate) logged: bool,
     /// What a message for an HTTP+SSE session that is not there is answered with.
@@ -135,7 +144,8 @@ impl Door {
         let mut response = entry.handle(way, request, caller).await;
         answer::guide(&mut response, || {
             let meant = format!("{}/{name}/{}", self.base_path, meant.as_str());
-            let open = self.servers.iter().filter(|(_, entry)| entry.access.admits(&asking));
+            let servers = self.servers.iter().map(|(name, entry)| (name, &**entry));
+            let open = servers.filter(|(_, entry)| entry.access.admits(&asking));
             Routes { meant, all: routes_of(open.collect()) }
         });
         response
@@ -200,8 +210,9 @@ impl Door {
 
     /// New work is taken, and every server that has to be well is.
     fn readiness(&self) -> Response<Outgoing> {
-        let is_required =
-            |entry: &Entry| entry.required || entry.server.state() != router::status::State::Idle;
+        let is_required = |entry: &Arc<Entry>| {
+            entry.required || entry.server.state() != router::status::State::Idle
+        };
         let ill = self
             .servers
             .iter()
@@ -237,7 +248,8 @@ impl Door {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a String, &'a Entry)> + 'a {
-        self.servers.iter().filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
+        let servers = self.servers.iter().map(|(name, entry)| (name, &**entry));
+        servers.filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
     }
 
     /// Says what would have been found, so that a wrong path is one look away from a right one.
@@ -262,6 +274,9 @@ impl Door {
         let path = &*self.guard.masked(path);
         let shown: String = path.chars().filter(|it| !it.is_control()).take(200).collect();
         let what = match Route::read(path) {
+            Some(Route::Server(name, _)) if self.removed.contains(name) => {
+                format!("server `{name}` was removed from the configuration")
+            }
             Some(Route::Server(name, _)) => format!("there is no server `{name}`"),
             _ => format!("there is nothing at `{shown}`"),
         };
@@ -302,8 +317,8 @@ impl Door {
 
     /// A server that the gateway is not to run without, and that failed.
     pub fn failed_required(&self) -> Option<&str> {
-        let mut required = self.servers.iter().filter(|(_, entry)| entry.required);
-        required.find(|(_, it)| !home::is_well(it.server.state())).map(|(name, _)| name.as_str())
+        let mut vital = self.servers.iter().filter(|(_, entry)| entry.vital);
+        vital.find(|(_, it)| !home::is_well(it.server.state())).map(|(name, _)| name.as_str())
     }
 
     /// Lets sessions outlive this process, as far as `keeping` does.
@@ -319,11 +334,7 @@ impl Door {
     /// Takes no new work, lets what runs end for up to `grace`, and ends the servers.
     pub async fn shut_down(&self, grace: Duration) {
         self.draining.cancel();
-        let servers = self.servers.values().map(async |entry| {
-            entry.server.shut_down(grace, "the gateway is shutting down").await;
-            entry.sse.shut_down("the gateway is shutting down").await;
-            entry.children.gone().await;
-        });
+        let servers = self.servers.values().map(|entry| entry.shut_down(grace, SHUTTING_DOWN));
         futures::future::join_all(servers).await;
     }
 }
@@ -331,6 +342,14 @@ impl Door {
 // === impl Entry ===
 
 impl Entry {
+    /// Takes no new work, lets what runs end for up to `grace`, and ends the server.  Whoever
+    /// comes meanwhile, or still listens, is told `why`.
+    pub(crate) async fn shut_down(&self, grace: Duration, why: &'static str) {
+        self.server.shut_down(grace, why).await;
+        self.sse.shut_down(why).await;
+        self.children.gone().await;
+    }
+
     fn overview(&self) -> ServerOverview {
         let running = self.children.running();
         let last = running.last().cloned().or_else(|| self.children.last());

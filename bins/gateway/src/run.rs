@@ -4,6 +4,7 @@
 
 mod check;
 mod key;
+mod reload;
 mod serve;
 mod status;
 mod stdio;
@@ -20,6 +21,7 @@ pub async fn command(command: Command) -> ExitCode {
     match command {
         Command::Serve(serve) => serve::run(serve).await,
         Command::Check(check) => check::run(&check),
+        Command::Reload(reload) => reload::run(&reload).await,
         Command::Stdio(stdio) => stdio::run(stdio).await,
         Command::Key(key) => key::run(&key),
         Command::Status(status) => status::run(&status).await,

@@ -63,6 +63,22 @@ impl Behind {
         Self { limits, timeouts, http: Mutex::default() }
     }
 
+    /// What of the whole configuration decides how a server is reached, in a form that can be
+    /// compared.
+    pub(super) fn settings(config: &Config) -> [u128; 7] {
+        let (limits, timeouts) = (&config.limits, &config.timeouts);
+        let counts = [
+            limits.depth_max,
+            limits.batch_len_max,
+            limits.queue_len_max,
+            limits.queue_bytes_max,
+            limits.stderr_lines_max,
+            limits.stderr_bytes_max,
+        ];
+        let [a, b, c, d, e, f] = counts.map(|it| u128::try_from(it).unwrap_or(u128::MAX));
+        [a, b, c, d, e, f, timeouts.write_timeout.as_nanos()]
+    }
+
     /// The way to one server, and the list of the children it will have.
     pub fn connect(
         &self,

@@ -1,11 +1,12 @@
 //! `gateway serve`: opens the door, starts the servers, and stays until it is told to end.
 
-use std::{io, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, process::ExitCode, sync::Arc};
 
-use gateway_config::{Config, Listen};
+use arc_swap::ArcSwap;
+use gateway_config::Config;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     assemble,
@@ -13,15 +14,19 @@ use crate::{
     connection::Connections,
     door::Door,
     home,
+    house::House,
     listen::{self, Listener},
-    log, run,
-    state::{self, State},
+    log,
+    reload::{Reloader, control, watch},
+    run,
+    state::State,
 };
 
 pub(super) async fn run(serve: Serve) -> ExitCode {
-    let config = match configuration(&serve) {
+    let (config, files) = serve.configuration();
+    let config = match config {
         Ok(config) => config,
-        Err(words) => return run::fail(&words, 2),
+        Err(wrong) => return run::fail(&wrong.to_string(), 2),
     };
     let log = match log::start(&config.log) {
         Ok(log) => log,
@@ -30,7 +35,7 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     for note in &config.notes {
         warn!(key = note.key, "{}", note.text);
     }
-    let code = match open(&config, serve.config.is_none()).await {
+    let code = match open(&serve, config, files).await {
         Ok(code) => code,
         Err(words) => {
             log.flush();
@@ -41,51 +46,27 @@ pub(super) async fn run(serve: Serve) -> ExitCode {
     code
 }
 
-/// What the file or the command says, changed by what the flags say.
-fn configuration(serve: &Serve) -> Result<Config, String> {
-    let mut config = match (&serve.config, serve.command.split_first()) {
-        (Some(path), _) => Config::load(path).map_err(|error| error.to_string())?,
-        (None, Some((program, args))) => {
-            Config::for_command(program, args).map_err(|error| error.to_string())?
-        }
-        (None, None) => Config::demo(),
-    };
-    if !serve.listen.is_empty() {
-        let listen = serve
-            .listen
-            .iter()
-            .map(|it| Listen::parse(it).map_err(|error| format!("--listen {it}: {error}")));
-        config.listen = listen.collect::<Result<_, _>>()?;
-    }
-    if let Some(dir) = &serve.state_dir {
-        config.state_dir = state::named(dir);
-    }
-    config.insecure |= serve.insecure;
-    if let Some(format) = serve.log_format {
-        config.log.format = format.into();
-    }
-    if let Some(level) = serve.log_level {
-        config.log.level = level.into();
-    }
-    config.check_exposure().map_err(|error| error.to_string())?;
-    Ok(config)
-}
-
-async fn open(config: &Config, without_file: bool) -> Result<ExitCode, String> {
+async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result<ExitCode, String> {
     let words = |error: &dyn std::error::Error| error.to_string();
     // Before anything that takes time: a signal that comes meanwhile is not to be missed.
     let mut ends = Ends::new().map_err(|error| words(&error))?;
+    let hangups = signal(SignalKind::hangup()).map_err(|error| words(&error))?;
     let tls = config.tls.as_ref().map(listen::tls).transpose().map_err(|error| words(&error))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let connections = Connections::new(&config.limits, &config.timeouts, tls);
+    let connections = Connections::new(&config.limits, &config.timeouts, tls.clone());
+    let connections = Arc::new(ArcSwap::from_pointee(connections));
     let mut listeners = Vec::new();
     for listen in &config.listen {
         listeners.push(Listener::bind(listen).await.map_err(|error| words(&error))?);
     }
-    let door = assemble::door(config).map_err(|error| words(&error))?;
-    let state = State::open(config).map_err(|error| words(&error))?;
+    let door = assemble::door(&config).map_err(|error| words(&error))?;
+    let state = Arc::new(State::open(&config).map_err(|error| words(&error))?);
     door.keep(&state.keeping);
-    let door = Arc::new(door);
+    let house = Arc::new(House::new(door));
+    let control = control(&config, &listeners);
+    let parts = (Arc::clone(&house), Arc::clone(&connections));
+    let reloader =
+        Arc::new(Reloader::new(serve, config, files, parts, (tls, state.keeping.clone())));
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let addresses: Vec<String> = listeners.iter().map(Listener::address).collect();
@@ -94,24 +75,36 @@ async fn open(config: &Config, without_file: bool) -> Result<ExitCode, String> {
             Some(path) => info!("listening on unix:{path}"),
             None => info!("listening on {scheme}://{address}"),
         }
-        let (connections, door, stop) = (connections.clone(), Arc::clone(&door), stop.clone());
-        tasks.spawn(async move { connections.serve(listener, door, stop).await });
+        let (connections, house, stop) =
+            (Arc::clone(&connections), Arc::clone(&house), stop.clone());
+        tasks.spawn(Connections::serve(connections, listener, house, stop));
     }
     let keys = stop.clone();
     tasks.spawn(async move { keys.run_until_cancelled(state.keep_up()).await });
+    let door = house.door();
     door.start();
-    if without_file {
-        introduce(config, &door, scheme, &addresses);
+    if serve.config.is_none() {
+        introduce(&reloader.config(), &door, scheme, &addresses);
     }
+    drop(door);
+    let minder = CancellationToken::new();
+    if let Some(listener) = control {
+        let (reloader, stop) = (Arc::clone(&reloader), minder.clone());
+        tasks.spawn(control::serve(listener, reloader, addresses, stop));
+    }
+    tasks.spawn(watch::watch(Arc::clone(&reloader), minder.clone()));
+    tasks.spawn(hear(hangups, Arc::clone(&reloader), minder.clone()));
     let failed = tokio::select! {
         signal = ends.next() => {
-            info!(signal, grace = ?config.shutdown_grace, "ending: no new work is taken");
+            let grace = reloader.config().shutdown_grace;
+            info!(signal, ?grace, "ending: no new work is taken");
             None
         }
-        name = required_failure(&door) => Some(name),
+        name = required_failure(&house) => Some(name),
     };
+    minder.cancel();
     tokio::select! {
-        () = door.shut_down(config.shutdown_grace) => (),
+        () = house.shut_down(reloader.config().shutdown_grace) => (),
         signal = ends.next() => warn!(signal, "told again: ending at once"),
     }
     stop.cancel();
@@ -126,11 +119,34 @@ async fn open(config: &Config, without_file: bool) -> Result<ExitCode, String> {
     }
 }
 
+/// The socket by which the gateway is told what to do.  It does without one, if need be.
+fn control(config: &Config, listeners: &[Listener]) -> Option<Listener> {
+    let path = control::place(config, listeners)?;
+    match control::bind(config, &path) {
+        Ok(listener) => {
+            debug!(at = listener.address(), "hears `gateway reload`");
+            Some(listener)
+        }
+        Err(error) => {
+            let path = path.display();
+            warn!(%path, %error, "`gateway reload` will not be heard; SIGHUP is");
+            None
+        }
+    }
+}
+
+/// Reads the configuration again whenever it is told to by SIGHUP.
+async fn hear(mut hangups: Signal, reloader: Arc<Reloader>, stop: CancellationToken) {
+    while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+        stop.run_until_cancelled(reloader.reload("SIGHUP")).await;
+    }
+}
+
 /// Waits for a server that the gateway is not to run without, and that failed.
-async fn required_failure(door: &Door) -> String {
+async fn required_failure(house: &House) -> String {
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        if let Some(name) = door.failed_required() {
+        if let Some(name) = house.door().failed_required() {
             return name.to_owned();
         }
     }

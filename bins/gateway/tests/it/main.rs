@@ -19,6 +19,7 @@ mod http;
 mod life;
 mod process;
 mod refusals;
+mod reload;
 mod restart;
 mod resume;
 mod rig;

@@ -137,6 +137,16 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// How many descriptors it has open, and how much memory it has, in KiB.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        let proc = format!("/proc/{}", self.child.id());
+        let fds = std::fs::read_dir(format!("{proc}/fd")).unwrap().count();
+        let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let rss = rss.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+        (fds, rss)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {

@@ -1,0 +1,168 @@
+//! From one configuration to the next: what stays, what is put together anew, what goes.
+//!
+//! Nothing happens here.  All that can fail has failed, or not, before anything is changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use gateway_config::{Config, ServerConfig};
+use mcp_jsonrpc::transport::Transport;
+use router::server::{Options, Server};
+use transport_sse::server::{Server as SseServer, ServerOptions as SseOptions};
+use transport_stdio::client::Children;
+
+use super::{
+    Behind, BehindError, access, empty, entry, fresh, front, name_shown, options, sse_options,
+};
+use crate::{
+    door::{Door, Entry},
+    reload,
+};
+
+/// How many names of removed servers are remembered.
+const REMOVED_MAX: usize = 256;
+
+/// What has to be done for one server.
+pub(crate) enum Step {
+    /// Start it.
+    Add(Arc<Entry>),
+    /// Put this in the place of what is behind, and wait for the old children to end.
+    Replace { front: Front, behind: Arc<dyn Transport>, old: Children },
+    /// Treat its clients otherwise, and tell them if the tools offered to them have changed.
+    Treat { front: Front, tools: bool },
+    /// End it.
+    Remove(Arc<Entry>),
+}
+
+/// What a server's sessions are treated by from now on.
+pub(crate) struct Front {
+    pub(crate) server: Server,
+    pub(crate) options: Options,
+    sse: Arc<SseServer>,
+    transport: Arc<dyn Transport>,
+    sse_options: SseOptions,
+}
+
+impl Front {
+    /// Lets HTTP+SSE sessions go on by what holds now.
+    pub(crate) fn apply_sse(&self) {
+        self.sse.reconfigure(Arc::clone(&self.transport), self.sse_options.clone());
+    }
+}
+
+/// The next door, and how to get there.
+pub(crate) struct Next {
+    pub(crate) door: Door,
+    pub(crate) steps: Vec<(String, Step)>,
+}
+
+/// Puts together what `config` wants, out of what stands as `was` wanted it.
+///
+/// `is_touched` says of a server that is configured as before whether a file that it reads for
+/// itself has changed.
+pub(crate) fn next(
+    (was, door): (&Config, &Door),
+    config: &Config,
+    is_touched: impl Fn(&ServerConfig) -> bool,
+) -> Result<Next, BehindError> {
+    let behind = Behind::new(config);
+    let rooms_differ = Behind::settings(was) != Behind::settings(config);
+    let fronts_differ = fronts_differ(was, config);
+    let mut next = empty(config, door.began, door.draining.clone());
+    let mut steps = Vec::new();
+    for server in config.enabled() {
+        let name = server.name.clone();
+        let old = door.servers.get(&name).zip(was.servers.get(&name));
+        let Some((old_entry, old)) = old else {
+            let taken = |shown: &str| {
+                next.servers.values().any(|it: &Arc<Entry>| &**it.server.name() == shown)
+            };
+            let shown = name_shown(config, &next.guard, &name, taken);
+            let mut entry = fresh(config, server, &shown, &behind)?;
+            entry.vital = false;
+            let entry = Arc::new(entry);
+            steps.push((name.clone(), Step::Add(Arc::clone(&entry))));
+            next.servers.insert(name, entry);
+            continue;
+        };
+        let is_other = rooms_differ || is_touched(server) || behind_of(old) != behind_of(server);
+        let is_same = old == server && access(config, server) == old_entry.access;
+        if is_same && !is_other && !fronts_differ {
+            next.servers.insert(name, Arc::clone(old_entry));
+            continue;
+        }
+        let routed = old_entry.server.clone();
+        let transport = front(server, &routed);
+        let front = Front {
+            server: routed.clone(),
+            options: options(config, server),
+            sse: Arc::clone(&old_entry.sse),
+            transport: Arc::clone(&transport),
+            sse_options: sse_options(config, server),
+        };
+        let old_children = old_entry.children.clone();
+        let (step, children) = if is_other {
+            let mut named = server.clone();
+            named.name = routed.name().to_string();
+            let (behind, children) = behind.connect(&named)?;
+            (Step::Replace { front, behind, old: old_children }, children)
+        } else {
+            (Step::Treat { front, tools: old.tools != server.tools }, old_children)
+        };
+        let sse = Arc::clone(&old_entry.sse);
+        let mut entry = entry(config, server, (routed, children), (transport, sse));
+        entry.vital = old_entry.vital && !is_other;
+        steps.push((name.clone(), step));
+        next.servers.insert(name, Arc::new(entry));
+    }
+    let gone = door.servers.iter().filter(|(name, _)| !next.servers.contains_key(*name));
+    steps.extend(gone.map(|(name, entry)| (name.clone(), Step::Remove(Arc::clone(entry)))));
+    next.removed = removed(door, &next.servers);
+    Ok(Next { door: next, steps })
+}
+
+/// What the file of certificates holds that a server is trusted by.
+pub(crate) fn stamp_of(server: &ServerConfig) -> Option<u64> {
+    reload::stamp(server.upstream.remote()?.ca.as_ref()?)
+}
+
+fn removed(door: &Door, now: &BTreeMap<String, Arc<Entry>>) -> BTreeSet<String> {
+    let names = door.servers.keys().chain(&door.removed).filter(|name| !now.contains_key(*name));
+    names.take(REMOVED_MAX).cloned().collect()
+}
+
+/// Whether something has changed that every server's clients are treated by.
+fn fronts_differ(was: &Config, config: &Config) -> bool {
+    let all = |it: &Config| {
+        (
+            it.limits.clone(),
+            it.timeouts.clone(),
+            it.public_url.clone(),
+            it.endpoint_style,
+            it.accept,
+            it.compat,
+        )
+    };
+    all(was) != all(config)
+}
+
+/// What of a server's entry decides how it is reached and run: all but what is known here to
+/// concern its clients alone.
+fn behind_of(server: &ServerConfig) -> ServerConfig {
+    let plain = ServerConfig::new("", gateway_config::Upstream::Demo);
+    let mut server = server.clone();
+    server.disabled = plain.disabled;
+    server.request_timeout = plain.request_timeout;
+    server.first_byte_timeout = plain.first_byte_timeout;
+    server.idle_timeout = plain.idle_timeout;
+    server.keep_alive_interval = plain.keep_alive_interval;
+    server.guard = plain.guard;
+    server.tools = plain.tools;
+    server.session_max = plain.session_max;
+    server.log_enabled = plain.log_enabled;
+    // Starting what runs is no news to it.
+    server.startup = plain.startup;
+    server
+}

@@ -1,0 +1,139 @@
+//! What happens when another configuration holds: servers come, change and go, and whoever may
+//! not be here any more is shown out.
+
+use std::{sync::Arc, time::Duration};
+
+use auth::Access;
+use gateway_config::Config;
+use mcp_jsonrpc::transport::Caller;
+use router::server::Fate;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use crate::{
+    assemble::next::Step,
+    door::{Door, Entry},
+    house::House,
+};
+
+const REMOVED: &str = "the server was removed from the configuration";
+const REVOKED: &str = "the token that this was opened with is no longer good for this server";
+/// After this long nobody is on the way from the door to a server who was let in before.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// Lets the next door stand, and does what has to be done for each server.  What takes time goes
+/// on when this returns.
+pub(super) fn apply(
+    house: &Arc<House>,
+    (was, config): (&Arc<Config>, &Arc<Config>),
+    (door, steps): (Door, Vec<(String, Step)>),
+) {
+    let (old, door) = (house.door(), Arc::new(door));
+    for (_, step) in &steps {
+        if let Step::Replace { front, .. } | Step::Treat { front, .. } = step {
+            front.apply_sse();
+        }
+    }
+    house.replace(Arc::clone(&door));
+    review(house, (was, config), (&old, &door));
+    for (name, step) in steps {
+        take(house, &door, config, (name, step));
+    }
+}
+
+fn take(house: &House, door: &Arc<Door>, config: &Config, (name, step): (String, Step)) {
+    let grace = config.timeouts.drain_timeout;
+    let ending = ending(door, config.shutdown_grace);
+    match step {
+        Step::Add(entry) => entry.server.start(),
+        Step::Treat { front, tools } => {
+            front.server.reconfigure(front.options);
+            if tools {
+                front.server.announce_tools();
+            }
+        }
+        Step::Replace { front, behind, old } => {
+            let began = Instant::now();
+            let left = front.server.replace(behind, front.options, grace);
+            house.leaving.spawn(async move {
+                tokio::select! {
+                    () = left => old.gone().await,
+                    () = ending => return,
+                }
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                debug!(server = name, took_ms, "nothing is left of it as it was configured before");
+            });
+        }
+        Step::Remove(entry) => {
+            house.leaving.spawn(async move {
+                tokio::select! {
+                    () = entry.shut_down(grace, REMOVED) => (),
+                    () = ending => entry.shut_down(Duration::ZERO, REMOVED).await,
+                }
+                info!(server = name, "removed: nothing is left of it");
+            });
+        }
+    }
+}
+
+/// When the gateway itself ends, and its grace is over.
+fn ending(door: &Arc<Door>, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
+    let draining = door.draining.clone();
+    async move {
+        draining.cancelled().await;
+        tokio::time::sleep(grace).await;
+    }
+}
+
+/// Looks at the sessions of every server whose callers' rights may have changed: now, and once
+/// more when nobody is on the way.
+fn review(
+    house: &House,
+    (was, config): (&Arc<Config>, &Arc<Config>),
+    (old, door): (&Arc<Door>, &Arc<Door>),
+) {
+    for (name, entry) in &door.servers {
+        let Some(before) = old.servers.get(name) else { continue };
+        if was.tokens == config.tokens && before.access == entry.access {
+            continue;
+        }
+        let (entry, was, config) = (Arc::clone(entry), Arc::clone(was), Arc::clone(config));
+        house.leaving.spawn(async move {
+            look(&entry, &was, &config).await;
+            tokio::time::sleep(SECOND_LOOK).await;
+            // Who has come back meanwhile is not sent away a second time.
+            let fate = |caller: &Caller| match fate(&entry.access, (&was, &config), caller) {
+                Fate::Ends => Fate::Ends,
+                _ => Fate::Stays,
+            };
+            entry.server.review(REVOKED, fate).await;
+        });
+    }
+}
+
+async fn look(entry: &Entry, was: &Config, config: &Config) {
+    let fate = |caller: &Caller| fate(&entry.access, (was, config), caller);
+    entry.server.review(REVOKED, fate).await;
+}
+
+/// What becomes of a caller's sessions.
+fn fate(access: &Access, (was, config): (&Config, &Config), caller: &Caller) -> Fate {
+    let Some(name) = caller.subject.as_deref() else {
+        return if *access == Access::Anybody { Fate::Stays } else { Fate::Ends };
+    };
+    let secret = |config: &Config| {
+        let mut tokens = config.tokens.iter();
+        tokens.find(|token| token.name == name).map(|token| token.secret.clone())
+    };
+    let may = match access {
+        Access::Anybody | Access::AnyToken => true,
+        Access::Tokens(names) => names.contains(name),
+    };
+    match secret(config) {
+        Some(now) if may => match secret(was) {
+            Some(was) if was != now => Fate::Reopens,
+            _ => Fate::Stays,
+        },
+        _ => Fate::Ends,
+    }
+}

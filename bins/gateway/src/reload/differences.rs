@@ -1,0 +1,121 @@
+//! In what two configurations differ, by their keys; never by a secret value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_config::{Config, TokenEntry};
+
+use super::report::{Change, Outcome, Report, ServerChange};
+use crate::assemble::next::Step;
+
+/// Puts back what cannot change while the gateway runs; says what that is.
+pub(super) fn keep_what_cannot_change(was: &Config, config: &mut Config) -> Vec<String> {
+    let mut kept = Vec::new();
+    if config.listen != was.listen {
+        kept.push("gateway.listen");
+        config.listen.clone_from(&was.listen);
+    }
+    if config.base_path != was.base_path {
+        kept.push("gateway.basePath");
+        config.base_path.clone_from(&was.base_path);
+    }
+    if config.control != was.control {
+        kept.push("gateway.control");
+        config.control.clone_from(&was.control);
+    }
+    if config.state_dir != was.state_dir {
+        kept.push("gateway.stateDir");
+        config.state_dir.clone_from(&was.state_dir);
+    }
+    if config.session_key_rotation != was.session_key_rotation {
+        kept.push("gateway.sessionKeyRotation");
+        config.session_key_rotation = was.session_key_rotation;
+    }
+    if config.timeouts.session_age_max != was.timeouts.session_age_max {
+        kept.push("gateway.timeouts.sessionMaxAge");
+        config.timeouts.session_age_max = was.timeouts.session_age_max;
+    }
+    kept.into_iter().map(str::to_owned).collect()
+}
+
+/// Keys of settings that are reported by other means, or cannot change.
+const APART: &[&str] = &["gateway.listen", "gateway.basePath", "gateway.control", "gateway.tls"];
+
+/// What is about to happen, for people.
+pub(super) fn report(was: &Config, config: &Config, steps: &[(String, Step)]) -> Report {
+    let mut report = Report::of(Outcome::Applied);
+    let touched: BTreeSet<&str> = steps.iter().map(|(name, _)| name.as_str()).collect();
+    report.kept = config.enabled().filter(|it| !touched.contains(it.name.as_str())).count();
+    for (name, step) in steps {
+        let change = match step {
+            Step::Add(_) => Change::Added,
+            Step::Replace { .. } => Change::Restarted,
+            Step::Treat { .. } => Change::Adjusted,
+            Step::Remove(_) => Change::Removed,
+        };
+        let why = match change {
+            Change::Added => Vec::new(),
+            Change::Removed => {
+                let is_disabled = config.servers.get(name).is_some_and(|it| it.disabled);
+                Vec::from_iter(is_disabled.then(|| "disabled".to_owned()))
+            }
+            Change::Restarted | Change::Adjusted => {
+                let why = differing(was, config, &format!("mcpServers.{name}."));
+                let is_same = was.servers.get(name) == config.servers.get(name);
+                match why.is_empty() {
+                    true if is_same && change == Change::Adjusted => {
+                        // What changed is the gateway's, and said there.
+                        report.kept += 1;
+                        continue;
+                    }
+                    true if is_same => vec!["settings of all servers, or a file of it".to_owned()],
+                    true => vec!["a value from a variable or a file".to_owned()],
+                    false => why,
+                }
+            }
+        };
+        report.servers.push(ServerChange { name: name.clone(), change, why });
+    }
+    let is_told = |key: &String| {
+        let token = key.starts_with("gateway.tokens.");
+        !token && !APART.contains(&key.as_str())
+    };
+    let settings = differing(was, config, "gateway.").into_iter();
+    let settings = settings.map(|key| format!("gateway.{key}")).filter(is_told);
+    report.settings = settings.collect();
+    report.settings.extend(tokens(&was.tokens, &config.tokens));
+    report
+}
+
+/// The keys below `prefix` whose values differ, without it.
+fn differing(was: &Config, config: &Config, prefix: &str) -> Vec<String> {
+    let below = |config: &Config| -> BTreeMap<String, String> {
+        let given = config.given().filter_map(|(key, given)| {
+            Some((key.strip_prefix(prefix)?.to_owned(), given.shown.clone()))
+        });
+        given.collect()
+    };
+    let (was, now) = (below(was), below(config));
+    let keys: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    keys.into_iter().filter(|key| was.get(*key) != now.get(*key)).cloned().collect()
+}
+
+/// Which tokens came, went, or are others under the same name.
+fn tokens(was: &[TokenEntry], now: &[TokenEntry]) -> Vec<String> {
+    let find = |all: &[TokenEntry], name: &str| all.iter().find(|it| it.name == name).cloned();
+    let mut said = Vec::new();
+    for token in now {
+        match find(was, &token.name) {
+            None => said.push(format!("gateway.tokens.{}: added", token.name)),
+            Some(old) if old.secret != token.secret => {
+                said.push(format!("gateway.tokens.{}: another secret", token.name));
+            }
+            Some(old) if old.servers != token.servers => {
+                said.push(format!("gateway.tokens.{}: other servers", token.name));
+            }
+            Some(_) => (),
+        }
+    }
+    let gone = was.iter().filter(|token| find(now, &token.name).is_none());
+    said.extend(gone.map(|token| format!("gateway.tokens.{}: removed", token.name)));
+    said
+}
