@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway_config::{Config, TokenEntry};
+use gateway_config::{Config, Secret, TokenEntry, Upstream};
 
 use super::report::{Change, Outcome, Report, ServerChange};
 use crate::assemble::next::Step;
@@ -59,7 +59,11 @@ pub(super) fn report(was: &Config, config: &Config, steps: &[(String, Step)]) ->
                 Vec::from_iter(is_disabled.then(|| "disabled".to_owned()))
             }
             Change::Restarted | Change::Adjusted => {
-                let why = differing(was, config, &format!("mcpServers.{name}."));
+                let mut why = differing(was, config, &format!("mcpServers.{name}."));
+                if let (Some(was), Some(now)) = (was.servers.get(name), config.servers.get(name)) {
+                    why.extend(ways(&was.upstream, &now.upstream));
+                }
+                let why: Vec<String> = BTreeSet::from_iter(why).into_iter().collect();
                 let is_same = was.servers.get(name) == config.servers.get(name);
                 match why.is_empty() {
                     true if is_same && change == Change::Adjusted => {
@@ -67,8 +71,10 @@ pub(super) fn report(was: &Config, config: &Config, steps: &[(String, Step)]) ->
                         report.kept += 1;
                         continue;
                     }
-                    true if is_same => vec!["settings of all servers, or a file of it".to_owned()],
-                    true => vec!["a value from a variable or a file".to_owned()],
+                    true if is_same => {
+                        vec!["what holds for all servers, or a file it names".to_owned()]
+                    }
+                    true => vec!["another value".to_owned()],
                     false => why,
                 }
             }
@@ -97,6 +103,37 @@ fn differing(was: &Config, config: &Config, prefix: &str) -> Vec<String> {
     let (was, now) = (below(was), below(config));
     let keys: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
     keys.into_iter().filter(|key| was.get(*key) != now.get(*key)).cloned().collect()
+}
+
+/// In what two ways to a server differ, by keys: their values may be secret.
+fn ways(was: &Upstream, now: &Upstream) -> Vec<String> {
+    fn pairs(
+        key: &str,
+        was: &BTreeMap<String, Secret>,
+        now: &BTreeMap<String, Secret>,
+    ) -> Vec<String> {
+        let names: BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+        let names = names.into_iter().filter(|name| was.get(*name) != now.get(*name));
+        names.map(|name| format!("{key}.{name}")).collect()
+    }
+    let said = |differ: bool, key: &str| differ.then(|| key.to_owned());
+    match (was, now) {
+        (Upstream::Stdio(was), Upstream::Stdio(now)) => {
+            let mut keys = pairs("env", &was.env, &now.env);
+            keys.extend(said(was.program != now.program, "command"));
+            keys.extend(said(was.args != now.args, "args"));
+            keys
+        }
+        (was, now) if was.kind() != now.kind() => vec!["type".to_owned()],
+        (was, now) => match (was.remote(), now.remote()) {
+            (Some(was), Some(now)) => {
+                let mut keys = pairs("headers", &was.headers, &now.headers);
+                keys.extend(said(was.url != now.url, "url"));
+                keys
+            }
+            _ => Vec::new(),
+        },
+    }
 }
 
 /// Which tokens came, went, or are others under the same name.

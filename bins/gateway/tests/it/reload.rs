@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::process::Signal;
@@ -16,6 +17,10 @@ use crate::{
 };
 
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+mod asked_for;
+mod seen;
+mod settings;
 
 /// A gateway whose file can be changed, with a control socket of its own.
 struct Changing {
@@ -194,7 +199,7 @@ fn a_call_that_takes_too_long_for_a_change_is_told_so() {
     let running = client.begin_call("sleep", json!({ "ms": 3_000_000 }));
     gateway.gateway.status("it", |it| it["inFlight"] == 1);
     let report = gateway.change(&config("2"));
-    assert_eq!(report["servers"][0]["why"], json!(["a value from a variable or a file"]));
+    assert_eq!(report["servers"][0]["why"], json!(["env.MARK"]));
     let answer = client.answer(running);
     let said = answer["error"]["message"].as_str().unwrap();
     for words in ["`it`", "configuration was changed", "`timeouts.drain`"] {
@@ -237,7 +242,7 @@ fn a_wrong_file_changes_nothing() {
     }
     let count = |report: &Value| report["problems"].as_array().unwrap().len();
     fs::write(&gateway.file, both).unwrap();
-    assert_eq!(count(&gateway.reload().1), 2);
+    assert_eq!(count(&gateway.reload().1), 3);
     gateway.logged(0, r#""problem":""#);
     // As it was: nobody notices that anything was wrong.
     fs::write(&gateway.file, good).unwrap();
@@ -306,337 +311,6 @@ fn servers_come_and_go() {
     assert_eq!(it.get("/going/sse").status, 503);
 }
 
-/// However the file is changed, it is seen; and what is written in a hurry is taken over once.
-#[test]
-fn a_changed_file_is_seen() {
-    let one = watched(&servers(json!({ "it": says("one") })));
-    let gateway = Changing::start(&one);
-    let file = &gateway.file;
-    let text =
-        |word: &str| with_control(&watched(&servers(json!({ "it": says(word) })))).to_string();
-    let taken = "the configuration is taken over";
-    // Written in place.
-    fs::write(file, text("two")).unwrap();
-    let at = gateway.logged(0, taken);
-    // Another file in its place, as editors do it.
-    let beside = file.with_extension("tmp");
-    fs::write(&beside, text("three")).unwrap();
-    fs::rename(&beside, file).unwrap();
-    let at = gateway.logged(at, taken);
-    // Away, and back again otherwise.
-    fs::rename(file, &beside).unwrap();
-    fs::write(file, text("four")).unwrap();
-    let at = gateway.logged(at, taken);
-    let mut client = Client::begin(&gateway.gateway, Front::Unlistening, "it");
-    assert_eq!(client.call("x", json!({})), "four");
-    // Ten in a row: the last counts.
-    for count in 0..10 {
-        fs::write(file, text(&format!("quick {count}"))).unwrap();
-    }
-    gateway.logged(at, taken);
-    until("the last of ten", || (client.call("x", json!({})) == "quick 9").then_some(()));
-    // A touch is no change.
-    let taken_so_far = |gateway: &Changing| {
-        gateway.gateway.process.log().iter().filter(|line| line.contains(taken)).count()
-    };
-    let before = taken_so_far(&gateway);
-    fs::write(file, text("quick 9")).unwrap();
-    fs::write(file.with_file_name("else"), "something else").unwrap();
-    fs::write(file, text("last")).unwrap();
-    until("the last", || (client.call("x", json!({})) == "last").then_some(()));
-    assert_eq!(taken_so_far(&gateway), before + 1);
-}
-
-/// Kubernetes puts another link in the place of the folder that the file's link leads through.
-#[test]
-fn a_swapped_link_is_seen() {
-    let dir = folder();
-    let at = dir.path().to_owned();
-    let text = |word: &str| {
-        let mut config = watched(&servers(json!({ "it": says(word) })));
-        config["gateway"]["control"] = json!(at.join("control.sock"));
-        config["gateway"]["tokens"] = json!({ "me": "${file:token}" });
-        config.to_string()
-    };
-    let volume = |name: &str, word: &str, token: &str| {
-        fs::create_dir(at.join(name)).unwrap();
-        fs::write(at.join(name).join("gateway.json"), text(word)).unwrap();
-        fs::write(at.join(name).join("token"), token).unwrap();
-    };
-    let link = |from: &str, to: &str| {
-        let beside = at.join("..tmp");
-        std::os::unix::fs::symlink(from, &beside).unwrap();
-        fs::rename(&beside, at.join(to)).unwrap();
-    };
-    volume("..2026_1", "one", "first-long-token");
-    link("..2026_1", "..data");
-    link("..data/gateway.json", "gateway.json");
-    link("..data/token", "token");
-    let file = at.join("gateway.json");
-    let mut all = vec!["serve", "--config", file.to_str().unwrap(), "--log-format", "json"];
-    all.extend(LISTEN);
-    let gateway = Gateway::of(crate::process::Process::start(rig::command(&all)), dir);
-    let with = |token: &str| {
-        let field = format!("Bearer {token}");
-        gateway.post("/it/mcp", &[("Authorization", &field)], INITIALIZE).status
-    };
-    assert_eq!(with("first-long-token"), 200);
-    volume("..2026_2", "two", "second-long-token");
-    link("..2026_2", "..data");
-    fs::remove_dir_all(at.join("..2026_1")).unwrap();
-    gateway.process.logged("the change", |line| {
-        line.contains("the configuration is taken over").then_some(())
-    });
-    assert_eq!((with("first-long-token"), with("second-long-token")), (401, 200));
-    // And the file that a value is taken from, alone.
-    fs::write(at.join("..2026_2/token"), "third-long-token\n").unwrap();
-    until("the third token", || (with("third-long-token") == 200).then_some(()));
-    assert_eq!(with("second-long-token"), 401);
-}
-
-#[test]
-fn a_token_is_good_as_long_as_it_is_there() {
-    let config = |tokens: Value| {
-        let mut config = rig::demo();
-        config["gateway"] = json!({ "tokens": tokens });
-        config
-    };
-    let (ann, bob) = ("ann-has-this-token", "bob-has-this-token");
-    let gateway = Changing::start(&config(json!({ "ann": ann, "bob": bob })));
-    let it = &gateway.gateway;
-    let bearer = |token: &str| format!("Bearer {token}");
-    let begin = |token: &str| {
-        let answer = it.post("/demo/mcp", &[("Authorization", &bearer(token))], INITIALIZE);
-        (answer.status, answer.field("mcp-session-id").map(str::to_owned))
-    };
-    let call = |token: &str, session: &str| {
-        let fields = [("Authorization", &*bearer(token)), ("Mcp-Session-Id", session)];
-        let body = rig::call(1, "echo", &json!({ "message": "x" }));
-        it.post("/demo/mcp", &fields, &body).status
-    };
-    let listen = |token: &str, session: &str| {
-        let fields = [
-            ("Authorization", &*bearer(token)),
-            ("Mcp-Session-Id", session),
-            ("Accept", "text/event-stream"),
-        ];
-        let open = it.open("GET /demo/mcp", &fields, "");
-        assert_eq!(open.status, 200);
-        open
-    };
-    let (_, of_ann) = begin(ann);
-    let (_, of_bob) = begin(bob);
-    let (of_ann, of_bob) = (of_ann.unwrap(), of_bob.unwrap());
-    let (streamed, kept) = (listen(ann, &of_ann), listen(bob, &of_bob));
-    let sse = it.open("GET /demo/sse", &[("Authorization", &bearer(ann))], "");
-    let slow = rig::call(7, "sleep", &json!({ "ms": 3_000_000 }));
-    let fields = [("Authorization", &*bearer(ann)), ("Mcp-Session-Id", &*of_ann)];
-    let mut wire = crate::http::connect(&it.at);
-    let mut text = vec![("Content-Type", "application/json"), ("Accept", "application/json")];
-    text.extend(fields);
-    wire.write_all(crate::http::request("POST /demo/mcp", &it.at, &text, &slow).as_bytes())
-        .unwrap();
-    it.process.logged("nothing", |_| Some(()));
-
-    // One comes.
-    let cid = "cid-has-this-token";
-    let report = gateway.change(&config(json!({ "ann": ann, "bob": bob, "cid": cid })));
-    assert_eq!(report["settings"], json!(["gateway.tokens.cid: added"]));
-    assert_eq!(begin(cid).0, 200);
-    assert_eq!((call(ann, &of_ann), call(bob, &of_bob)), (200, 200));
-
-    // One goes: at once, and with it all that was opened with it.
-    let report = gateway.change(&config(json!({ "bob": bob, "cid": cid })));
-    assert_eq!(report["settings"], json!(["gateway.tokens.ann: removed"]));
-    assert_eq!((begin(ann).0, call(ann, &of_ann)), (401, 401));
-    streamed.read();
-    sse.read();
-    let refused = crate::http::read_head(wire, false).unwrap().read();
-    assert!(refused.body.contains("cancelled"), "{refused:?}");
-    assert_eq!(call(bob, &of_bob), 200);
-
-    // One is another under the same name: the stream ends, the session goes on.
-    let new = "bob-has-another-token";
-    let report = gateway.change(&config(json!({ "bob": new, "cid": cid })));
-    assert_eq!(report["settings"], json!(["gateway.tokens.bob: another secret"]));
-    kept.read();
-    assert_eq!((call(bob, &of_bob), call(new, &of_bob)), (401, 200));
-    drop(listen(new, &of_bob));
-    // Never a secret in what is said of it.
-    let log = it.process.log().join("\n");
-    for secret in [ann, bob, cid, new] {
-        assert!(!log.contains(secret) && !report.to_string().contains(secret));
-    }
-}
-
-/// What concerns clients alone is no reason to restart anything.
-#[test]
-fn what_concerns_clients_alone_restarts_nothing() {
-    let dir = folder();
-    let child = demo_child(dir.path());
-    let gateway = Changing::start_in(dir, &servers(json!({ "it": child })));
-    let it = &gateway.gateway;
-    let mut clients = [Front::Streamable, Front::Sse].map(|front| Client::begin(it, front, "it"));
-    let pids = gateway.pids("it");
-    let mut entry = child;
-    entry["tools"] = json!({ "allow": ["echo"] });
-    entry["requestTimeout"] = json!("5m");
-    let mut config = servers(json!({ "it": entry }));
-    config["gateway"] = json!({
-        "allowedOrigins": ["https://app.example"],
-        "limits": { "bodyLenMax": "1KiB" },
-        "log": { "level": "debug", "format": "text" },
-        "name": "renamed",
-        "listen": "127.0.0.1:1",
-        "basePath": "/elsewhere",
-    });
-    let report = gateway.change(&config);
-    assert_eq!(changes(&report), [("it", "adjusted")]);
-    assert_eq!(report["needsRestart"], json!(["gateway.basePath"]), "{report}");
-    let settings = report["settings"].to_string();
-    for key in ["allowedOrigins", "limits.bodyLenMax", "log.level", "name"] {
-        assert!(settings.contains(&format!("gateway.{key}")), "{key} is not in {settings}");
-    }
-    for client in &mut clients {
-        client.told("notifications/tools/list_changed");
-        let tools = client.ask("tools/list", json!({}))["result"]["tools"].clone();
-        assert_eq!(tools.as_array().unwrap().len(), 1, "{tools}");
-        assert_eq!(client.call("echo", json!({ "message": "on" })), "on");
-    }
-    assert_eq!(gateway.pids("it"), pids);
-    let long = rig::call(1, "echo", &json!({ "message": "x".repeat(2000) }));
-    assert_eq!(it.post("/it/mcp", &[], &long).status, 413);
-    let origin = [("Origin", "https://app.example")];
-    assert_eq!(it.ask("GET /healthz", &origin, "").json()["name"], "renamed");
-    gateway.logged(0, "needs a restart");
-}
-
-/// Connections that come later are shown the certificate that is there then.
-#[test]
-fn a_certificate_is_exchanged() {
-    let dir = folder();
-    let at = dir.path().to_owned();
-    let put = |cert: &str, key: &str| {
-        fs::copy(rig::certificate(cert), at.join("cert.pem")).unwrap();
-        fs::copy(rig::certificate(key), at.join("key.pem")).unwrap();
-    };
-    put("server.pem", "server.key");
-    let mut config = rig::demo();
-    config["gateway"] = json!({ "tls": { "cert": "cert.pem", "key": "key.pem" } });
-    let gateway = Changing::start_in(dir, &config);
-    let report = gateway.change(&config);
-    assert_eq!(report["outcome"], "unchanged");
-    // A key that is not the certificate's: refused, and the pair before stays.
-    fs::write(at.join("key.pem"), "nonsense").unwrap();
-    let (ended, report) = gateway.reload();
-    assert!(ended.code == Some(2) && report["problems"][0].as_str().unwrap().contains("key.pem"));
-    put("server.pem", "server.key");
-    fs::write(at.join("cert.pem"), chain(&at)).unwrap();
-    let (ended, report) = gateway.reload();
-    assert_eq!(ended.code, Some(0));
-    assert_eq!(report["settings"], json!(["gateway.tls: another certificate is shown"]));
-}
-
-/// The same certificate with something before it that PEM readers skip.
-fn chain(at: &Path) -> String {
-    format!("a comment\n{}", fs::read_to_string(at.join("cert.pem")).unwrap())
-}
-
-#[test]
-fn reload_says_what_came_of_it() {
-    let gateway = Changing::start(&servers(json!({ "a": says("a"), "b": says("b") })));
-    let spoken = || run(&["reload", "--control", &gateway.socket]);
-    let ended = spoken();
-    assert_eq!((ended.code, &*ended.out), (Some(0), "nothing has changed\n"), "{ended:?}");
-    gateway.write(&servers(json!({ "a": says("a"), "b": says("bb"), "c": says("c") })));
-    let ended = spoken();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(
-        ended.out,
-        "the configuration is taken over; 1 server noticed nothing\n  b: restarted (args)\n  c: added\n"
-    );
-    // Nobody there.
-    let ended = run(&["reload", "--control", "/no/such/socket"]);
-    assert!(ended.code == Some(1) && ended.err.contains("/no/such/socket"), "{ended:?}");
-    let ended = run(&["reload", "--url", "http://127.0.0.1:1"]);
-    assert!(ended.code == Some(1) && ended.err.contains("port 1"), "{ended:?}");
-    // The socket is for nobody else.
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(&gateway.socket).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let socket = gateway.socket.clone();
-    let ended = gateway.gateway.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!Path::new(&socket).exists());
-}
-
-/// Where no place is configured, a gateway is found by its file, by its port, or alone.
-#[test]
-fn a_gateway_is_found() {
-    let runtime = folder();
-    let started = |config: &Value| {
-        let dir = folder();
-        let file = rig::write(&dir, config);
-        let mut all = vec!["serve", "--config", &*file, "--log-format", "json"];
-        all.extend(LISTEN);
-        let mut command = rig::command(&all);
-        command.env("XDG_RUNTIME_DIR", runtime.path());
-        Gateway::of(crate::process::Process::start(command), dir)
-    };
-    let reload = |args: &[&str]| {
-        let mut command = rig::command(&[&["reload"], args].concat());
-        command.env("XDG_RUNTIME_DIR", runtime.path());
-        let mut process = crate::process::Process::start(command);
-        process.stdin = None;
-        process.end()
-    };
-    let ended = reload(&[]);
-    assert!(ended.code == Some(1) && ended.err.contains("no gateway runs"), "{ended:?}");
-    let one = started(&servers(json!({ "a": says("a") })));
-    let ready = |args: &[&str]| {
-        until("the gateway's socket", || Some(reload(args)).filter(|it| it.code == Some(0)))
-    };
-    ready(&[]);
-    let two = started(&servers(json!({ "b": says("b") })));
-    let file = two.dir().join("gateway.json");
-    let file = file.to_str().unwrap();
-    ready(&["--config", file]);
-    ready(&["--url", &one.url("")]);
-    let ended = reload(&[]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("several gateways run") && ended.err.contains(file), "{ended:?}");
-    // A file that is wrong is no reason not to find the gateway that runs with it.
-    fs::write(file, "{").unwrap();
-    assert_eq!(reload(&["--config", file]).code, Some(2));
-    // One that was killed leaves a socket behind that is in nobody's way.
-    two.process.signal(Signal::KILL);
-    let port = two.at.clone();
-    two.process.end();
-    ready(&[]);
-    let dir = folder();
-    let file = rig::write(&dir, &rig::demo());
-    let mut command = rig::command(&["serve", "--config", &file, "--listen", &port]);
-    command.env("XDG_RUNTIME_DIR", runtime.path());
-    let _third = Gateway::of(crate::process::Process::start(command), dir);
-    ready(&["--config", &file]);
-}
-
-#[test]
-fn a_hangup_has_the_file_read_again() {
-    let gateway = Changing::start(&servers(json!({ "it": says("one") })));
-    gateway.write(&servers(json!({ "it": says("two") })));
-    gateway.gateway.process.signal(Signal::HUP);
-    gateway.logged(0, r#""cause":"SIGHUP""#);
-    let mut client = Client::begin(&gateway.gateway, Front::Streamable, "it");
-    assert_eq!(client.call("x", json!({})), "two");
-
-    let args = ["serve", "--log-format", "json", "--listen", "127.0.0.1:0"];
-    let without = Gateway::of(crate::process::Process::start(rig::command(&args)), folder());
-    without.process.signal(Signal::HUP);
-    without.process.logged("the answer", |line| line.contains("nothing to reload").then_some(()));
-    assert_eq!(without.get("/ping").body, "pong");
-}
-
 /// Many at once: each is answered, and the file is as it was written last.
 #[test]
 fn a_reload_during_a_reload() {
@@ -675,24 +349,23 @@ fn two_hundred_changes_leave_nothing_behind() {
         servers(all)
     };
     let gateway = Changing::start_in(dir, &config(0));
+    let stop = AtomicBool::new(false);
+    let clients =
+        ["kept", "other"].map(|it| Client::begin(&gateway.gateway, Front::Streamable, it));
     let pids = gateway.pids("kept");
-    let (front, stop) = (Front::Streamable, std::sync::atomic::AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let callers: Vec<_> = ["kept", "other"]
-            .map(|server| {
-                let (gateway, stop) = (&gateway.gateway, &stop);
-                scope.spawn(move || {
-                    let mut client = Client::begin(gateway, front, server);
-                    let mut count = 0;
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                        let message = format!("{server} {count}");
-                        assert_eq!(client.call("echo", json!({ "message": message })), message);
-                        count += 1;
-                    }
-                    (client, count)
-                })
+        let callers = clients.map(|mut client| {
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut count = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let message = format!("call {count}");
+                    assert_eq!(client.call("echo", json!({ "message": message })), message);
+                    count += 1;
+                }
+                (client, count)
             })
-            .into();
+        });
         let mut before = None;
         for round in 1..=200 {
             let report = gateway.change(&config(round));
@@ -701,8 +374,8 @@ fn two_hundred_changes_leave_nothing_behind() {
                 before = Some(gateway.gateway.process.usage());
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let clients: Vec<_> = callers.into_iter().map(|it| it.join().unwrap()).collect();
+        stop.store(true, Ordering::Relaxed);
+        let clients = callers.map(|it| it.join().unwrap());
         assert!(clients.iter().all(|(_, count)| *count > 0));
         let (fds, rss) = before.unwrap();
         until("as few descriptors as before", || {
