@@ -52,7 +52,7 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     let mut ends = Ends::new().map_err(|error| words(&error))?;
     let hangups = signal(SignalKind::hangup()).map_err(|error| words(&error))?;
     let tls = config.tls.as_ref().map(listen::tls).transpose().map_err(|error| words(&error))?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = config.tls.as_ref().map_or("http", |_| "https");
     let connections = Connections::new(&config.limits, &config.timeouts, tls.clone());
     let connections = Arc::new(ArcSwap::from_pointee(connections));
     let mut listeners = Vec::new();
@@ -71,13 +71,9 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     let tasks = TaskTracker::new();
     let addresses: Vec<String> = listeners.iter().map(Listener::address).collect();
     for (listener, address) in listeners.into_iter().zip(&addresses) {
-        match address.strip_prefix("unix:") {
-            Some(path) => info!("listening on unix:{path}"),
-            None => info!("listening on {scheme}://{address}"),
-        }
-        let (connections, house, stop) =
-            (Arc::clone(&connections), Arc::clone(&house), stop.clone());
-        tasks.spawn(Connections::serve(connections, listener, house, stop));
+        announce(scheme, address);
+        let (connections, house) = (Arc::clone(&connections), Arc::clone(&house));
+        tasks.spawn(Connections::serve(connections, listener, house, stop.clone()));
     }
     let keys = stop.clone();
     tasks.spawn(async move { keys.run_until_cancelled(state.keep_up()).await });
@@ -116,6 +112,14 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
             info!("ended");
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Says that something listens: scripts and people wait for this line.
+fn announce(scheme: &str, address: &str) {
+    match address.strip_prefix("unix:") {
+        Some(path) => info!("listening on unix:{path}"),
+        None => info!("listening on {scheme}://{address}"),
     }
 }
 
