@@ -27,8 +27,15 @@ pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Arc<Link>>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     slots: Mutex<HashMap<Key, Slot>>,
-    /// Opened to see whether the server can be, and not yet anybody's.
-    spare: Mutex<Option<Arc<Link>>>,
+    spare: Mutex<Spare>,
+}
+
+/// A link that was opened to see whether the server can be, and is not yet anybody's.
+#[derive(Debug, Default)]
+struct Spare {
+    link: Option<Arc<Link>>,
+    /// Whoever would take one out has been here.
+    closed: bool,
 }
 
 // === impl Pool ===
@@ -38,20 +45,23 @@ impl Pool {
         Arc::clone(self.slots().entry(key.clone()).or_default())
     }
 
+    /// Keeps a spare; returns what is over thereby: the one before, or this one where the pool was
+    /// drained.
     pub(crate) fn put_spare(&self, link: Arc<Link>) -> Option<Arc<Link>> {
-        self.spare().replace(link)
+        let mut spare = self.spare();
+        if spare.closed { Some(link) } else { spare.link.replace(link) }
     }
 
     /// The spare, if it speaks this revision.
     pub(crate) fn take_spare(&self, version: ProtocolVersion) -> Option<Arc<Link>> {
         let mut spare = self.spare();
-        let fits = spare.as_ref().is_some_and(|link| link.version == version && link.is_open());
-        if fits { spare.take() } else { None }
+        let fits = |link: &Arc<Link>| link.version == version && link.is_open();
+        if spare.link.as_ref().is_some_and(fits) { spare.link.take() } else { None }
     }
 
     /// Whether there is a spare that can be used.
     pub(crate) fn has_spare(&self) -> bool {
-        self.spare().as_ref().is_some_and(|link| link.is_open())
+        self.spare().link.as_ref().is_some_and(|link| link.is_open())
     }
 
     /// Takes out what `is_over` says is over.  A link being opened is left alone.
@@ -73,7 +83,7 @@ impl Pool {
 
     /// Takes out the link that nobody has used for longest, or the spare.
     pub(crate) fn take_idlest(&self) -> Option<Arc<Link>> {
-        if let Some(spare) = self.spare().take() {
+        if let Some(spare) = self.spare().link.take() {
             return Some(spare);
         }
         let mut slots = self.slots();
@@ -94,10 +104,14 @@ impl Pool {
         link.take()
     }
 
-    /// Takes out all of them.
+    /// Takes out all of them.  From here on no spare is kept.
     pub(crate) async fn drain(&self) -> Vec<Arc<Link>> {
         let slots: Vec<Slot> = self.slots().drain().map(|(_, slot)| slot).collect();
-        let mut links = Vec::from_iter(self.spare().take());
+        let mut links = {
+            let mut spare = self.spare();
+            spare.closed = true;
+            Vec::from_iter(spare.link.take())
+        };
         for slot in slots {
             links.extend(slot.lock().await.take());
         }
@@ -108,7 +122,7 @@ impl Pool {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spare(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
+    fn spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ mod gate;
 mod warm;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use mcp_jsonrpc::{
     Message, ProtocolVersion,
@@ -12,7 +12,7 @@ use mcp_jsonrpc::{
     transport::{Caller, ErrorKind, Exchange, Opening, Session, Transport, TransportError},
 };
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use self::warm::Warm;
@@ -44,7 +44,8 @@ pub(crate) struct Upstream {
     counts: Arc<Counts>,
     server_info: Mutex<Option<(Arc<str>, ProtocolVersion)>>,
     tasks: TaskTracker,
-    retired: AtomicBool,
+    /// Cancelled when another has taken its place.
+    retired: CancellationToken,
     me: Weak<Self>,
 }
 
@@ -106,7 +107,7 @@ impl Upstream {
             counts: Arc::default(),
             server_info: Mutex::default(),
             tasks: tasks.clone(),
-            retired: AtomicBool::new(false),
+            retired: CancellationToken::new(),
             me: Weak::clone(me),
         })
     }
@@ -158,7 +159,8 @@ impl Upstream {
         let seat = Seat { place, behind: None };
         let nobody = Caller::anonymous();
         let opened = self.reach(message, &nobody, Purpose::Spare, (deadline, seat));
-        let opened = opened.await;
+        // Nobody needs to know of what is being replaced how it would have been.
+        let Some(opened) = self.unless_retired(opened).await else { return };
         drop(trying);
         match opened {
             Ok(Acquired::Link(link)) if !self.keeps_spare() => self.give_up(link).await,
@@ -260,9 +262,9 @@ impl Upstream {
                 // Before anybody hears that the server is well: those who wait need no other.
                 if purpose == Purpose::Spare
                     && self.keeps_spare()
-                    && let Some(old) = self.pool.put_spare(Arc::clone(&link))
+                    && let Some(over) = self.pool.put_spare(Arc::clone(&link))
                 {
-                    self.give_up(old).await;
+                    over.let_go();
                 }
                 self.well(&link, began);
                 return Ok(Acquired::Link(link));
@@ -289,7 +291,7 @@ impl Upstream {
             *known = Some((info, version));
         }
         let mut life = self.life();
-        if life.state != State::Ready {
+        if !matches!(life.state, State::Ready | State::Closed) {
             life.become_(State::Ready);
             drop(life);
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -56,8 +56,12 @@ fn take(house: &House, door: &Arc<Door>, config: &Config, (name, step): (String,
             let began = Instant::now();
             let left = front.server.replace(behind, front.options, grace);
             house.leaving.spawn(async move {
+                let gone = async {
+                    left.await;
+                    old.gone().await;
+                };
                 tokio::select! {
-                    () = left => old.gone().await,
+                    () = gone => (),
                     () = ending => return,
                 }
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -150,7 +150,15 @@ impl Process {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        until("the end of a process", || self.child.try_wait().unwrap())
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            let log = self.err.said().0.join("\n");
+            assert!(Instant::now() < deadline, "a process does not end:\n{log}");
+            pause();
+        }
     }
 
     /// Waits for its end, and for all that it has said.
@@ -173,7 +181,6 @@ impl Drop for Process {
 
 /// Waits for what has no event to wait for: other people's processes, a counter's turn.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "this is no runtime's thread")]
 pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -181,8 +188,13 @@ pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(5));
+        pause();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is no runtime's thread")]
+fn pause() {
+    thread::sleep(Duration::from_millis(5));
 }
 
 /// Whether a process runs; the dead whom nobody has buried do not.

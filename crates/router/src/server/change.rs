@@ -140,9 +140,11 @@ impl Inner {
     pub(super) async fn ready(&self) -> Result<(), TransportError> {
         loop {
             let upstream = self.upstream();
-            match upstream.ready().await {
-                Err(_) if upstream.is_retired() => (),
-                ready => return ready,
+            match upstream.unless_retired(upstream.ready()).await {
+                Some(Err(_)) if upstream.is_retired() => (),
+                Some(ready) => return ready,
+                // Another is asked instead, however long this one would have taken.
+                None => (),
             }
         }
     }
@@ -155,13 +157,14 @@ impl Inner {
     ) -> Result<Acquired, TransportError> {
         loop {
             let upstream = self.upstream();
-            match upstream.acquire(hello, caller).await {
-                Err(_) if upstream.is_retired() => (),
-                Ok(Acquired::Link(link)) if upstream.is_retired() && !link.shared => {
+            match upstream.unless_retired(upstream.acquire(hello, caller)).await {
+                Some(Err(_)) if upstream.is_retired() => (),
+                Some(Ok(Acquired::Link(link))) if upstream.is_retired() && !link.shared => {
                     upstream.give_up(link).await;
                 }
-                Ok(_) if upstream.is_retired() => (),
-                acquired => return acquired,
+                Some(Ok(_)) if upstream.is_retired() => (),
+                Some(acquired) => return acquired,
+                None => (),
             }
         }
     }

@@ -145,6 +145,29 @@ async fn who_is_being_greeted_goes_on_too() {
     assert_eq!(server.status().links, 1);
 }
 
+/// Nobody waits for the start of a server that another takes the place of, and nothing of it stays.
+#[tokio::test(start_paused = true)]
+async fn who_is_being_started_is_not_waited_for() {
+    let (old, new) = (Double::new(), Double::new());
+    old.start_ms.store(20_000, Ordering::Relaxed);
+    let options = || Options { wire: Wire::Child, ..Options::default() };
+    let server = old.server(options());
+    server.start();
+    while server.state() != State::Starting {
+        tokio::task::yield_now().await;
+    }
+    let coming = Client::open(&server, "ann");
+    let began = tokio::time::Instant::now();
+    let (client, ()) = tokio::join!(coming, server.replace(way(&new), options(), GRACE));
+    client.initialize("2025-06-18", NONE).await.unwrap();
+    client.call(1, "echo").await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    tokio::time::sleep(GRACE).await;
+    assert_eq!(old.heard(), Vec::<String>::new());
+    assert_eq!(new.heard().iter().filter(|it| it.ends_with("tools/call echo")).count(), 1);
+    assert_eq!(server.status().sessions, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_for_the_worse_can_be_changed_again() {
     let (old, broken, new) = (Double::new(), Double::new(), Double::new());

@@ -135,9 +135,10 @@ impl Upstream {
             let me = std::sync::Arc::clone(&me);
             self.tasks.spawn(async move {
                 let opened = me.transport.open(opening_of(&Caller::anonymous())).await;
-                let closed = me.life().state == State::Closed;
                 let mut waiting = me.warm.lock();
                 waiting.starting -= 1;
+                // Looked at in here: what is put in before it closes is drained after that.
+                let closed = me.life().state == State::Closed;
                 match opened {
                     Ok(behind) if !closed => {
                         waiting.seats.push_back(Seat { place, behind: Some(behind) });

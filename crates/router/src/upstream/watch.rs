@@ -1,7 +1,7 @@
 //! Links from their greeting to their end: who listens, who asks whether they live, who buries.
 
 use std::{
-    sync::{Arc, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
 
@@ -244,8 +244,8 @@ impl Upstream {
     /// Opens no more links: another takes its place, and what the links of this one still do is
     /// done to its end.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
         self.stop_opening("its configuration is being changed");
+        self.retired.cancel();
     }
 
     /// Closes the shared links as soon as they carry nothing more, or at the deadline.
@@ -270,6 +270,11 @@ impl Upstream {
 
     /// Whether another has taken its place.
     pub(crate) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
+        self.retired.is_cancelled()
+    }
+
+    /// Does this, unless another takes its place meanwhile.
+    pub(crate) async fn unless_retired<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.retired.run_until_cancelled(Box::pin(work)).await
     }
 }

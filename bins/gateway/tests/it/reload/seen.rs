@@ -41,15 +41,28 @@ fn a_changed_file_is_seen() {
     gateway.logged(at, taken);
     until("the last of ten", || (client.call("x", json!({})) == "quick 9").then_some(()));
     // A touch is no change.
-    let taken_so_far = |gateway: &Changing| {
-        gateway.gateway.process.log().iter().filter(|line| line.contains(taken)).count()
-    };
-    let before = taken_so_far(&gateway);
-    fs::write(file, text("quick 9")).unwrap();
+    let begun = name(&gateway, "begun", "quick 9");
+    fs::write(file, fs::read_to_string(file).unwrap()).unwrap();
     fs::write(file.with_file_name("else"), "something else").unwrap();
     fs::write(file, text("last")).unwrap();
     until("the last", || (client.call("x", json!({})) == "last").then_some(()));
-    assert_eq!(taken_so_far(&gateway), before + 1);
+    let ended = name(&gateway, "ended", "last");
+    // The one to the last, and that which it was told by.
+    let log = gateway.gateway.process.log();
+    let count = log[begun..ended].iter().filter(|line| line.contains(taken)).count();
+    assert_eq!(count, 2, "{:#?}", &log[begun..ended]);
+}
+
+/// Gives the gateway this name, with this server behind; returns what line of log says that this
+/// was taken over.
+#[track_caller]
+fn name(gateway: &Changing, name: &str, word: &str) -> usize {
+    let from = gateway.gateway.process.log().len();
+    let mut config = watched(&servers(json!({ "it": says(word) })));
+    config["gateway"]["name"] = json!(name);
+    gateway.write(&config);
+    let named = gateway.logged(from, r#""setting":"gateway.name""#);
+    gateway.logged(named, "the configuration is taken over")
 }
 
 /// Kubernetes puts another link in the place of the folder that the file's link leads through.
