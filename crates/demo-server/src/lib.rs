@@ -178,7 +178,11 @@ impl DemoServer {
 
 impl Transport for DemoServer {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async move { self.open_now(opening) }.boxed()
+        async move {
+            opening.with_handshake()?;
+            self.open_now(opening)
+        }
+        .boxed()
     }
 
     fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {

@@ -121,6 +121,11 @@ impl Calls {
         }
     }
 
+    /// Where to say something to one of them.
+    pub(crate) fn inbox(&self, id: &Id) -> Option<Arc<Inbox>> {
+        self.lock().get(id).map(|call| Arc::clone(&call.inbox))
+    }
+
     /// Takes all of them back.
     pub(crate) fn cancel_all(&self) {
         let inboxes: Vec<_> = self.lock().values().map(|call| Arc::clone(&call.inbox)).collect();

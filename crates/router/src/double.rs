@@ -176,8 +176,9 @@ impl Talk {
 }
 
 impl Transport for Way {
-    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            opening.with_handshake()?;
             let number = self.0.opened.fetch_add(1, Ordering::Relaxed);
             match self.0.start_ms.load(Ordering::Relaxed) {
                 0 => (),

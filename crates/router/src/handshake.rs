@@ -1,7 +1,8 @@
 //! The `initialize` handshake, on both sides (2024-11-05 to 2025-11-25, lifecycle).
 
 use mcp_jsonrpc::{
-    Id, Message, ParseError, ProtocolVersion, RpcError,
+    Era, Id, Message, ParseError, ProtocolVersion, RpcError,
+    modern::Discovered,
     params::{Initialize, Initialized},
     transport::{ErrorKind, TransportError},
 };
@@ -80,6 +81,25 @@ pub(crate) fn chosen(answer: &Message) -> Result<ProtocolVersion, TransportError
         let version = said.version().chars().take(32).collect::<String>();
         broken(format!("it chose protocol revision `{version}`, which is none the gateway speaks"))
     })
+}
+
+/// The revision of a link, by the first answer on it: that of the exchange where it has one
+/// without a handshake.
+pub(crate) fn agreed(
+    asked: Option<ProtocolVersion>,
+    answer: &Message,
+) -> Result<ProtocolVersion, TransportError> {
+    let Some(version) = asked.filter(|version| version.era() == Era::Modern) else {
+        return chosen(answer);
+    };
+    let broken = |what: String| TransportError::new(ErrorKind::Protocol, what);
+    let said: Discovered<'_> = answer.read().map_err(|error| {
+        broken(format!("its answer to `server/discover` is malformed: {error}"))
+    })?;
+    if said.supported_versions.iter().any(|it| it == version.as_str()) {
+        return Ok(version);
+    }
+    Err(TransportError::new(ErrorKind::Unsupported, "it speaks revisions with a handshake alone"))
 }
 
 /// The notifications by which a server said it would announce that its lists changed.

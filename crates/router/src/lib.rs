@@ -52,5 +52,6 @@ pub mod route;
 pub mod server;
 mod session;
 mod sessions;
+mod stateless;
 pub mod status;
 mod upstream;

@@ -110,13 +110,15 @@ pub(crate) enum Opened {
 // === impl Link ===
 
 impl Link {
-    /// Says `initialize` in a session with the server.
+    /// Says `initialize` in a session with the server, or `server/discover` in one of a revision
+    /// that has no handshake, as the exchange says.
     pub(crate) async fn open(
         (behind, place): (Arc<dyn Session>, Place),
         initialize: Exchange,
         shared: bool,
         context: Context,
     ) -> Result<Opened, TransportError> {
+        let version = initialize.version;
         let said = Self::greet(&*behind, initialize).await;
         let (answer, early) = match said {
             Ok(said) => said,
@@ -129,7 +131,7 @@ impl Link {
             behind.close().await;
             return Ok(Opened::Refused(answer));
         }
-        let version = match handshake::chosen(&answer) {
+        let version = match handshake::agreed(version, &answer) {
             Ok(version) => version,
             Err(error) => {
                 behind.close().await;

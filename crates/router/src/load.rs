@@ -31,6 +31,11 @@ pub(crate) struct Carried(Arc<Link>);
 // === impl Load ===
 
 impl Load {
+    /// How much is being carried.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire) & !CLOSED
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.count.load(Ordering::Acquire) & CLOSED != 0
     }

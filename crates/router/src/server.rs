@@ -10,7 +10,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    ProtocolVersion,
+    Era, ProtocolVersion,
     transport::{Caller, InboxMax, Opening, Session, SessionId, Transport, TransportError},
 };
 use tokio::time::MissedTickBehavior;
@@ -23,6 +23,7 @@ use crate::{
     keep::{self, Keeping},
     session::{ClientSession, Routed},
     sessions::Sessions,
+    stateless::{Passing, Stateless},
     status::{State, Status},
     upstream::Upstream,
 };
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     upstream: ArcSwap<Upstream>,
     keeping: ArcSwapOption<Keeping>,
     pub(crate) sessions: Sessions,
+    pub(crate) stateless: Stateless,
     /// Answers that nobody reads any more are read here to their end.
     pub(crate) detached: TaskTracker,
     pub(crate) tasks: TaskTracker,
@@ -113,6 +115,9 @@ pub struct Options {
     pub call: CallTimeouts,
     /// How many sessions clients may have open.
     pub session_max: usize,
+    /// How many requests that belong to no session may be answered at once (2026-07-28), and how
+    /// many of their streams may listen.
+    pub stateless_max: usize,
     /// How long a session is kept that nobody listens to and nobody uses.  Where sessions
     /// [are kept](Server::keep), its place is given up and its id stays good.
     pub session_idle_timeout: Duration,
@@ -157,6 +162,7 @@ impl Default for Options {
             restart: Restart::default(),
             call: CallTimeouts::default(),
             session_max: 10_000,
+            stateless_max: 10_000,
             session_idle_timeout: Duration::from_secs(30 * 60),
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
@@ -185,9 +191,13 @@ impl Server {
         let (tasks, detached) = (TaskTracker::new(), TaskTracker::new());
         let upstream = Upstream::new(&name, behind, &options, &tasks);
         let sessions = Sessions::new(options.session_max);
+        let most = options.stateless_max;
+        let stateless = Stateless::new(most, most, options.inbox);
         let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
         let keeping = ArcSwapOption::empty();
-        let inner = Arc::new(Inner { name, options, upstream, keeping, sessions, detached, tasks });
+        let inner =
+            Inner { name, options, upstream, keeping, sessions, stateless, detached, tasks };
+        let inner = Arc::new(inner);
         Self(Arc::new(Running { inner, stop: CancellationToken::new(), watched: OnceLock::new() }))
     }
 
@@ -229,7 +239,7 @@ impl Server {
         let inner = &self.0.inner;
         let upstream = inner.upstream();
         let info = upstream.server_info();
-        let in_flight = inner.sessions.all().iter().map(|it| it.in_flight()).sum();
+        let of_sessions: usize = inner.sessions.all().iter().map(|it| it.in_flight()).sum();
         let (waiting, turned_away) = upstream.queue();
         let (dropped, refused, hung) = upstream.counts().all();
         let life = upstream.life();
@@ -242,7 +252,8 @@ impl Server {
             protocol_version: info.map(|(_, version)| version.as_str()),
             sessions: inner.sessions.len(),
             links: upstream.links(),
-            in_flight,
+            in_flight: of_sessions + inner.stateless.in_flight(),
+            listening: inner.stateless.listening(),
             restarts: life.restarts,
             waiting,
             turned_away,
@@ -264,8 +275,11 @@ impl Server {
     pub async fn shut_down(&self, grace: Duration, why: &'static str) {
         let inner = &self.0.inner;
         inner.upstream().stop_opening(why);
+        inner.stateless.end_listens();
         let answered = async {
-            while inner.sessions.all().iter().any(|session| session.in_flight() > 0) {
+            while inner.stateless.in_flight() > 0
+                || inner.sessions.all().iter().any(|session| session.in_flight() > 0)
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -273,6 +287,7 @@ impl Server {
             info!(server = %inner.name, ?grace, "requests were cut off at the end of the grace period");
         }
         self.0.stop.cancel();
+        inner.stateless.cancel_all();
         futures::future::join_all(inner.sessions.all().iter().map(|session| session.end())).await;
         inner.upstream().shut_down(why).await;
         for tracker in [&inner.detached, &inner.tasks] {
@@ -294,6 +309,12 @@ impl Transport for Server {
             self.start();
             let inner = &self.0.inner;
             inner.ready().await?;
+            if opening.version.is_some_and(|version| version.era() == Era::Modern) {
+                // A server of the other era says so before anything is sent to it.
+                drop(inner.standing(&opening.caller).await?);
+                let passing = Passing { server: Arc::clone(inner), at: opening.at };
+                return Ok(Arc::new(passing) as Arc<dyn Session>);
+            }
             let now = inner.keeping().map(|it| it.keyring.clock().now());
             let begun = (keep::new_key()?, now.unwrap_or_default());
             let session = ClientSession::new(opening.at, begun, opening.caller, Arc::clone(inner));
@@ -323,6 +344,7 @@ impl Inner {
     /// Ends the calls and the sessions whose time is over.
     async fn sweep(&self) {
         let options = self.options();
+        self.stateless.sweep(&options.call);
         for session in self.sessions.all() {
             session.calls.sweep(&options.call);
             session.sweep_log();

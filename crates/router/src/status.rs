@@ -47,6 +47,8 @@ pub struct Status {
     pub links: usize,
     /// Requests being answered.
     pub in_flight: usize,
+    /// Streams that listen for changes and belong to no session (2026-07-28).
+    pub listening: usize,
     /// How often the server died or was lost unexpectedly.
     pub restarts: u64,
     /// Who waits for a child or a session of it, since there are as many as may be.

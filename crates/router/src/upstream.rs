@@ -1,6 +1,7 @@
 //! The server behind: how links to it are opened, shared, watched and given up.
 
 mod gate;
+mod standing;
 mod warm;
 mod watch;
 
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use self::warm::Warm;
+use self::{standing::Standing, warm::Warm};
 use crate::{
     counts::Counts,
     handshake::{self, Hello},
@@ -39,6 +40,7 @@ pub(crate) struct Upstream {
     pool: Pool,
     places: Places,
     warm: Warm,
+    standing: Standing,
     /// All that are open, and some that are not any more.
     links: Mutex<Vec<Weak<Link>>>,
     counts: Arc<Counts>,
@@ -66,6 +68,8 @@ enum Purpose {
     Shared(ProtocolVersion),
     /// Whoever comes first.
     Spare,
+    /// Everybody, without a session.
+    Standing,
 }
 
 /// What a link is opened with: its place, and what is behind it where that was started ahead.
@@ -103,6 +107,7 @@ impl Upstream {
                 options.link_wait_timeout,
             ),
             warm: Warm::default(),
+            standing: Standing::default(),
             links: Mutex::default(),
             counts: Arc::default(),
             server_info: Mutex::default(),
@@ -143,7 +148,7 @@ impl Upstream {
 
     /// Opens the first link, so that a server which cannot be used is known before it is needed.
     pub(crate) async fn warm_up(&self) {
-        if self.pool.has_spare() {
+        if self.pool.has_spare() || self.stand_by().await {
             return;
         }
         let offered = self.options.version.unwrap_or(ProtocolVersion::LATEST_LEGACY);
@@ -250,13 +255,16 @@ impl Upstream {
                 Some(behind) => behind,
                 None => self.transport.open(opening_of(caller)).await?,
             };
-            let initialize = Exchange::new(initialize, caller.clone());
+            let mut initialize = Exchange::new(initialize, caller.clone());
+            if purpose == Purpose::Standing {
+                initialize.version = Some(ProtocolVersion::V2026_07_28);
+            }
             Link::open((behind, place), initialize, shared, self.context()).await
         };
         let error = match tokio::time::timeout_at(deadline, opening).await {
             Ok(Ok(Opened::Link(link))) => {
                 self.enter(&link);
-                if shared {
+                if shared && purpose != Purpose::Standing {
                     self.settle(&link).await;
                 }
                 // Before anybody hears that the server is well: those who wait need no other.

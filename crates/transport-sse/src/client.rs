@@ -132,8 +132,9 @@ impl Connect {
 }
 
 impl Transport for Connect {
-    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            opening.with_handshake()?;
             let limit = self.options.endpoint_timeout;
             let Ok(stream) = tokio::time::timeout(limit, self.stream()).await else {
                 let what = "it did not open an event stream and say where to post in time";

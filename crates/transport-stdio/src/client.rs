@@ -122,8 +122,12 @@ impl Spawn {
 }
 
 impl Transport for Spawn {
-    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async { Ok(Arc::new(self.start().await?) as Arc<dyn Session>) }.boxed()
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            opening.with_handshake()?;
+            Ok(Arc::new(self.start().await?) as Arc<dyn Session>)
+        }
+        .boxed()
     }
 
     fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {

@@ -152,6 +152,9 @@ impl Connect {
 
 impl Transport for Connect {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        if let Err(error) = opening.with_handshake() {
+            return future::ready(Err(error)).boxed();
+        }
         let session: Arc<dyn Session> = Arc::new(self.conversation(opening.version, None));
         future::ready(Ok(session)).boxed()
     }

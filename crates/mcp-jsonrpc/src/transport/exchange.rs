@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use super::EventStream;
-use crate::{Message, ProtocolVersion};
+use super::{ErrorKind, EventStream, TransportError};
+use crate::{Era, Message, ProtocolVersion};
 
 /// How a session begins.
 #[derive(Clone, Debug)]
@@ -46,6 +46,23 @@ pub struct Caller {
     pub subject: Option<Arc<str>>,
     /// What the token allows.
     pub scopes: Arc<[Box<str>]>,
+}
+
+impl Opening {
+    /// For transports that only begin with a handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where the revision has none (2026-07-28).
+    pub fn with_handshake(&self) -> Result<(), TransportError> {
+        match self.version.map(ProtocolVersion::era) {
+            None | Some(Era::Legacy) => Ok(()),
+            Some(Era::Modern) => {
+                let what = "revisions without a handshake are not spoken here";
+                Err(TransportError::new(ErrorKind::Unsupported, what))
+            }
+        }
+    }
 }
 
 impl Exchange {

@@ -11,6 +11,7 @@ use super::{Inner, Options, Server, Startup};
 use crate::{
     handshake::Hello,
     keep::Keeping,
+    load::Carried,
     status::State,
     upstream::{Acquired, Upstream},
 };
@@ -87,6 +88,7 @@ impl Server {
     /// Looks at every session when somebody's rights have changed: `fate` is asked with the
     /// caller each belongs to.
     pub async fn review(&self, why: &'static str, fate: impl Fn(&Caller) -> Fate) {
+        self.0.inner.stateless.review(&fate);
         let mut ending = Vec::new();
         for session in self.0.inner.sessions.all() {
             match fate(&session.caller) {
@@ -116,7 +118,7 @@ impl Inner {
     }
 
     /// The server behind, as it is configured now.
-    pub(super) fn upstream(&self) -> Arc<Upstream> {
+    pub(crate) fn upstream(&self) -> Arc<Upstream> {
         self.upstream.load_full()
     }
 
@@ -173,6 +175,18 @@ impl Inner {
     async fn move_on(&self) {
         let sessions = stream::iter(self.sessions.all());
         sessions.for_each_concurrent(MOVING_MAX, async |session| session.go_on().await).await;
+    }
+
+    /// The link that stands for whoever speaks without a session.
+    pub(crate) async fn standing(&self, caller: &Caller) -> Result<Carried, TransportError> {
+        loop {
+            let upstream = self.upstream();
+            match upstream.standing(caller).await {
+                Ok(carried) if !upstream.is_retired() => return Ok(carried),
+                Err(error) if !upstream.is_retired() => return Err(error),
+                _ => (),
+            }
+        }
     }
 
     /// Closes the links of a server that was configured anew as they come to their ends.

@@ -84,7 +84,10 @@ struct Child {
 struct Way(Arc<Mischief>);
 
 impl Transport for Way {
-    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        if let Err(error) = opening.with_handshake() {
+            return async { Err(error) }.boxed();
+        }
         let (board, outgoing) = Switchboard::new(SwitchboardMax::default());
         std::mem::forget(outgoing);
         let (asked, begun) = (Arc::default(), Arc::default());

@@ -160,6 +160,7 @@ impl Upstream {
         for link in self.pool.sweep(is_over) {
             link.let_go();
         }
+        self.sweep_standing(now);
         let retry = self.life().retry_at().is_some_and(|at| at <= now);
         if eager && retry {
             self.warm_up().await;
@@ -231,7 +232,8 @@ impl Upstream {
     /// Opens no more links, and closes those that are shared.
     pub(crate) async fn shut_down(&self, why: &'static str) {
         self.stop_opening(why);
-        let links = self.pool.drain().await.into_iter().map(|link| self.give_up(link));
+        let shared = self.pool.drain().await.into_iter().chain(self.take_standing());
+        let links = shared.map(|link| self.give_up(link));
         let warm = self.warm.drain().into_iter().map(super::Seat::vacate);
         future::join(future::join_all(links), future::join_all(warm)).await;
     }
@@ -251,7 +253,8 @@ impl Upstream {
     /// Closes the shared links as soon as they carry nothing more, or at the deadline.
     pub(crate) async fn drain(&self, deadline: Instant) {
         let warm = self.warm.drain().into_iter().map(super::Seat::vacate);
-        let closing = self.pool.drain().await.into_iter().map(async |link| {
+        let shared = self.pool.drain().await.into_iter().chain(self.take_standing());
+        let closing = shared.map(async |link| {
             link.drain(deadline).await;
             self.give_up(link).await;
         });

@@ -60,6 +60,9 @@ impl Auto {
 
 impl Transport for Auto {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        if let Err(error) = opening.with_handshake() {
+            return future::ready(Err(error)).boxed();
+        }
         match self.0.verdict() {
             Some(Verdict::Streamable) => self.0.streamable.open(opening),
             Some(Verdict::Sse) => async {
