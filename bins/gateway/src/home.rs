@@ -124,6 +124,7 @@ mod tests {
             sessions: 0,
             links: 0,
             in_flight: 0,
+            listening: 0,
             restarts: 0,
             waiting: 0,
             turned_away: 0,

@@ -1,9 +1,11 @@
 //! The `initialize` handshake, on both sides (2024-11-05 to 2025-11-25, lifecycle).
 
+use std::sync::Arc;
+
 use mcp_jsonrpc::{
     Era, Id, Message, ParseError, ProtocolVersion, RpcError,
     modern::Discovered,
-    params::{Initialize, Initialized},
+    params::{Implementation, Initialize, Initialized},
     transport::{ErrorKind, TransportError},
 };
 use serde::Deserialize;
@@ -100,6 +102,17 @@ pub(crate) fn agreed(
         return Ok(version);
     }
     Err(TransportError::new(ErrorKind::Unsupported, "it speaks revisions with a handshake alone"))
+}
+
+/// What a server calls itself in its first answer, in either era.
+pub(crate) fn server_info(answer: &Message) -> Option<Arc<str>> {
+    let named = |it: Implementation<'_>| Arc::from(format!("{} {}", it.name, it.version).trim());
+    if let Ok(said) = answer.read::<Discovered<'_>>() {
+        let info = said.meta.and_then(|meta| meta.server_info);
+        let info = info.and_then(|info| serde_json::from_str(info.get()).ok());
+        return Some(named(info.unwrap_or_default()));
+    }
+    answer.read::<Initialized<'_>>().ok().map(|said| named(said.server_info))
 }
 
 /// The notifications by which a server said it would announce that its lists changed.

@@ -375,4 +375,6 @@ mod kept;
 #[cfg(test)]
 mod mischief;
 #[cfg(test)]
+mod modern;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use mcp_jsonrpc::{
     Message, ProtocolVersion,
-    params::Initialized,
     transport::{Caller, ErrorKind, Exchange, Opening, Session, Transport, TransportError},
 };
 use tokio::time::Instant;
@@ -290,11 +289,7 @@ impl Upstream {
     /// Notes that the server was reached.
     fn well(&self, link: &Link, began: Instant) {
         let version = link.version;
-        let info = link
-            .answer
-            .read::<Initialized<'_>>()
-            .map(|it| Arc::from(format!("{} {}", it.server_info.name, it.server_info.version)));
-        if let Ok(info) = info {
+        if let Some(info) = handshake::server_info(&link.answer) {
             let mut known = self.server_info.lock().unwrap_or_else(PoisonError::into_inner);
             *known = Some((info, version));
         }

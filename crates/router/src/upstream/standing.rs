@@ -56,7 +56,7 @@ impl Upstream {
             return Err(legacy());
         }
         if let Some(dead) = self.standing.link.swap(None) {
-            dead.let_go();
+            self.bury(&dead);
         }
         self.admit_soon()?;
         let deadline = Instant::now() + self.options.start_timeout;
@@ -112,12 +112,7 @@ impl Upstream {
         let Some(link) = self.standing.link.load_full() else { return };
         if !link.is_open() {
             self.standing.link.store(None);
-            if !link.is_over() {
-                let what = "its process or connection ended";
-                let error = TransportError::new(ErrorKind::Closed, what).of(&self.name);
-                self.lost(&link, &error);
-            }
-            return;
+            return self.bury(&link);
         }
         let is_used = self.standing.used.swap(false, std::sync::atomic::Ordering::Relaxed);
         let mut idle_since = match self.standing.idle_since.lock() {
@@ -134,6 +129,12 @@ impl Upstream {
             self.standing.link.store(None);
             link.let_go();
         }
+    }
+
+    /// Notes the death of one that nobody gave up.
+    fn bury(&self, link: &Arc<Link>) {
+        let what = "its process or connection ended";
+        self.lost(link, &TransportError::new(ErrorKind::Closed, what).of(&self.name));
     }
 
     /// Takes it out, to be ended.
