@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 pub use entry::{Entry, Hints};
 pub use gathering::{Gathering, PageError, Progress};
 
-use crate::{List, Lists};
+use crate::{List, Lists, object::Object};
 
 /// What one server lists, for one scope of callers; it does not change.
 ///
@@ -125,6 +125,12 @@ impl Catalogue {
     /// What the server says it can do, unread.
     pub fn capabilities(&self) -> Option<&RawValue> {
         self.capabilities.as_deref()
+    }
+
+    /// Whether the server says that it has a capability: a member that is there and not null.
+    pub fn can(&self, capability: &str) -> bool {
+        let said = self.capabilities().and_then(|it| Object::read(it).ok());
+        said.is_some_and(|it| it.get(capability).is_some_and(|it| it.get() != "null"))
     }
 
     /// What the server says of itself to a model.
