@@ -16,6 +16,7 @@ use serde_json::{Value, json, value::RawValue};
 use tokio::sync::oneshot;
 
 use crate::{
+    modern::Answers,
     revision::{PROGRESS, fit},
     state::{Inner, LEVELS},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) session: Arc<Inner>,
     pub(crate) version: ProtocolVersion,
     token: Option<Box<RawValue>>,
+    /// What came with the request, of a client that cannot be asked while it waits.
+    answers: Option<Answers>,
     inbox: Arc<Inbox>,
 }
 
@@ -36,6 +39,10 @@ pub(crate) enum Unanswered {
     Late,
     /// The answer is none.
     Garbled,
+    /// It is to be asked in the place of a result: under which key, and what (2026-07-28).
+    Open(&'static str, Value),
+    /// The answers that came are to another question (2026-07-28).
+    Stale(RpcError),
 }
 
 /// A call as its caller sees it: what it says, and its answer last.
@@ -58,7 +65,13 @@ impl Call {
         token: Option<Box<RawValue>>,
     ) -> Self {
         let inbox = Inbox::new(session.options().inbox);
-        Self { session, version, token, inbox }
+        Self { session, version, token, answers: None, inbox }
+    }
+
+    /// The same with what came with the request.
+    pub(crate) fn with(mut self, answers: Answers) -> Self {
+        self.answers = Some(answers);
+        self
     }
 
     /// Says that this much is done; nothing to a caller who does not want to hear of it.
@@ -86,7 +99,24 @@ impl Call {
     }
 
     /// Asks the client, and waits for what it answers.
-    pub(crate) async fn ask(&self, method: &str, params: &Value) -> Result<Value, Unanswered> {
+    pub(crate) async fn ask(
+        &self,
+        method: &'static str,
+        params: &Value,
+    ) -> Result<Value, Unanswered> {
+        match &self.answers {
+            None => (),
+            Some(Answers::Refused(error)) => return Err(Unanswered::Stale(error.clone())),
+            Some(Answers::Given(answers)) if answers.contains_key(method) => {
+                return Ok(answers.get(method).cloned().unwrap_or_default());
+            }
+            Some(_) => {
+                return Err(Unanswered::Open(
+                    method,
+                    json!({ "method": method, "params": params }),
+                ));
+            }
+        }
         let (question, answer) = Question::new(Arc::clone(&self.session));
         self.say(Message::request(&Id::from(question.id), method, params).ok()).await;
         let limit = self.session.options().answer_timeout;

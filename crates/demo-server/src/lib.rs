@@ -1,7 +1,7 @@
 //! An MCP server inside the process: the demo, and the fixture of most tests.
 //!
 //! A [`DemoServer`] is a [`Transport`]: whatever can offer a transport to clients can offer it.
-//! It has something of everything that MCP knows, up to 2025-11-25: tools that answer, fail, take
+//! It has something of everything that MCP knows, in all five revisions: tools that answer, fail, take
 //! long, report progress, log, and ask their caller; resources, templates and subscriptions;
 //! prompts, completion, changing lists, pages.  To each revision it shows what that revision has.
 //!
@@ -42,6 +42,7 @@
 mod call;
 mod completion;
 mod content;
+mod modern;
 mod page;
 mod prompts;
 mod resources;
@@ -65,7 +66,10 @@ use mcp_jsonrpc::transport::{
     Caller, Endpoint, ErrorKind, InboxMax, Opening, Session, SessionId, Transport, TransportError,
 };
 
-use crate::session::DemoSession;
+use crate::{
+    modern::{Hall, Stateless},
+    session::DemoSession,
+};
 
 /// An MCP server inside the process.  A clone is the same server.
 #[derive(Clone, Default)]
@@ -107,6 +111,8 @@ struct Shared {
     /// How often the tool `count` was called.
     counted: AtomicU64,
     open: AtomicUsize,
+    /// What those see who speak without a session.
+    modern: Hall,
 }
 
 /// Sessions by their ids.
@@ -179,8 +185,12 @@ impl DemoServer {
 impl Transport for DemoServer {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
         async move {
-            opening.with_handshake()?;
-            self.open_now(opening)
+            if opening.with_handshake().is_ok() {
+                return self.open_now(opening);
+            }
+            let endpoint = Endpoint { uri: Arc::from("demo:"), session: None };
+            let shared = Arc::clone(&self.shared);
+            Ok(Arc::new(Stateless { shared, endpoint }) as Arc<dyn Session>)
         }
         .boxed()
     }
@@ -228,9 +238,15 @@ impl Drop for Place {
 }
 
 fn random_id() -> Result<SessionId, TransportError> {
-    let no_id = || TransportError::new(ErrorKind::Exhausted, "there is no randomness for an id");
+    let hex = random_hex()?;
+    SessionId::new(&hex).ok_or_else(|| TransportError::new(ErrorKind::Protocol, "no id"))
+}
+
+fn random_hex() -> Result<String, TransportError> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| no_id().because(error.to_string()))?;
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    SessionId::new(&hex).ok_or_else(no_id)
+    getrandom::fill(&mut random).map_err(|error| {
+        let what = "there is no randomness for an id";
+        TransportError::new(ErrorKind::Exhausted, what).because(error.to_string())
+    })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

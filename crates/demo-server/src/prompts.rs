@@ -29,7 +29,7 @@ pub(crate) fn list(
         ("greeting", "Greeting", "Greets somebody in some language", json!([language, name])),
         ("review", "Review", "Brings a resource along", json!([])),
     ];
-    if session.state().extra.prompt {
+    if session.world().extra.prompt {
         entries.push(("extra", "Extra", "There since `toggle` was called", json!([])));
     }
     let entries = entries.into_iter().map(|(name, title, description, arguments)| {
@@ -80,7 +80,7 @@ pub(crate) fn get(
                 user(text("What do you think of this note?")),
             ])
         }
-        "extra" if session.state().extra.prompt => json!([user(text("Say something extra."))]),
+        "extra" if session.world().extra.prompt => json!([user(text("Say something extra."))]),
         name => {
             let what = format!("no prompt `{name}`");
             return Err(RpcError::new(RpcError::INVALID_PARAMS, what));

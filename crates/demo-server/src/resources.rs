@@ -36,7 +36,7 @@ pub(crate) fn list(
         (PIXEL, "pixel.png", "Pixel", "An image of one pixel", "image/png"),
         (BUNDLE, "bundle", "Bundle", "A text and an image in one", "multipart/mixed"),
     ];
-    if session.state().extra.resource {
+    if session.world().extra.resource {
         entries.push((EXTRA, "extra", "Extra", "There since `toggle` was called", "text/plain"));
     }
     let entries = entries.into_iter().map(|(uri, name, title, description, mime_type)| {
@@ -120,6 +120,11 @@ pub(crate) fn unsubscribe(
     Ok(json!({}))
 }
 
+/// Whether there is, or may be, such a resource.
+pub(crate) fn exists(uri: &str) -> bool {
+    [NOTE, LICENCE, PIXEL, BUNDLE, EXTRA].contains(&uri) || from_template(uri).is_some()
+}
+
 /// What a resource holds; none if there is no such resource.
 fn contents(session: &Inner, uri: &str) -> Option<Value> {
     let text = |mime_type: &str, text: Cow<'_, str>| json!({ "uri": uri, "mimeType": mime_type, "text": text });
@@ -129,14 +134,14 @@ fn contents(session: &Inner, uri: &str) -> Option<Value> {
         LICENCE => json!([text("text/markdown", "MIT *or* Apache-2.0, as you like.".into())]),
         PIXEL => json!([pixel]),
         BUNDLE => json!([text("text/plain", "A text beside an image.".into()), pixel]),
-        EXTRA if session.state().extra.resource => json!([text("text/plain", "Extra.".into())]),
+        EXTRA if session.world().extra.resource => json!([text("text/plain", "Extra.".into())]),
         _ => json!([text("text/plain", from_template(uri)?.into())]),
     })
 }
 
 /// The note, as it is after so many touches.
 pub(crate) fn note(session: &Inner) -> String {
-    let touched = session.state().touched.get(NOTE).copied().unwrap_or_default();
+    let touched = session.world().touched.get(NOTE).copied().unwrap_or_default();
     format!("Touched {touched} times.")
 }
 

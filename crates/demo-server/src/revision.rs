@@ -36,6 +36,21 @@ pub(crate) const PROGRESS: &[Since] = &[("message", ProtocolVersion::V2025_03_26
 /// Members of `elicitation/create`.
 pub(crate) const ELICITATION: &[Since] = &[("mode", ProtocolVersion::V2025_11_25)];
 
+/// Members of a tool that are no more.
+pub(crate) const TOOL_UNTIL: &[Since] = &[("execution", ProtocolVersion::V2026_07_28)];
+
+/// Takes away what this revision has no more.
+pub(crate) fn fit_until(mut shown: Value, until: &[Since], version: ProtocolVersion) -> Value {
+    if let Some(members) = shown.as_object_mut() {
+        for (name, first) in until {
+            if *first <= version {
+                members.remove(*name);
+            }
+        }
+    }
+    shown
+}
+
 /// Takes away what this revision does not have yet.
 pub(crate) fn fit(mut shown: Value, since: &[Since], version: ProtocolVersion) -> Value {
     if let Some(members) = shown.as_object_mut() {

@@ -45,7 +45,7 @@ impl DemoSession {
         caller: Caller,
         sessions: Weak<Sessions>,
     ) -> Self {
-        Self { inner: Arc::new(Inner::new(place)), endpoint, caller, sessions }
+        Self { inner: Arc::new(Inner::new(place, Arc::default())), endpoint, caller, sessions }
     }
 
     pub(crate) fn is_of(&self, caller: &Caller) -> bool {
@@ -172,7 +172,7 @@ impl Drop for DemoSession {
     }
 }
 
-fn over() -> TransportError {
+pub(crate) fn over() -> TransportError {
     TransportError::new(ErrorKind::Closed, "the session is over")
 }
 
@@ -190,7 +190,7 @@ fn answer(session: &Inner, message: &Message) -> Result<Value, RpcError> {
     }
     let known = METHODS.iter().find(|(name, _)| *name == method);
     let Some((_, answer)) = known else {
-        // 2026-07-28 begins with `server/discover`: this is how it learns that it is not spoken.
+        // A client that begins with `server/discover` learns that a session is no place for it.
         return Err(RpcError::new(RpcError::METHOD_NOT_FOUND, format!("no method `{method}`")));
     };
     match version {
@@ -199,7 +199,7 @@ fn answer(session: &Inner, message: &Message) -> Result<Value, RpcError> {
     }
 }
 
-type Method = fn(&Inner, ProtocolVersion, &Message) -> Result<Value, RpcError>;
+pub(crate) type Method = fn(&Inner, ProtocolVersion, &Message) -> Result<Value, RpcError>;
 
 /// What is answered once the revision is agreed on.
 const METHODS: &[(&str, Method)] = &[
@@ -220,28 +220,36 @@ fn initialize(session: &Inner, message: &Message) -> Result<Value, RpcError> {
     let asked: Initialize<'_> = read(message)?;
     let version = ProtocolVersion::negotiate(&asked.version());
     session.state().agree(version, &asked.capabilities);
-    let capabilities = json!({
+    Ok(json!({
+        "protocolVersion": version.as_str(),
+        "capabilities": fit(capabilities(), CAPABILITIES, version),
+        "serverInfo": fit(fit(info(), LISTED, version), INFO, version),
+        "instructions": "Call `echo` to see that it works. Nothing here has effects outside of \
+            this session, but for the counter behind `count`.",
+    }))
+}
+
+/// What this server can do.
+pub(crate) fn capabilities() -> Value {
+    json!({
         "completions": {},
         "logging": {},
         "prompts": { "listChanged": true },
         "resources": { "listChanged": true, "subscribe": true },
         "tools": { "listChanged": true },
-    });
-    let info = json!({
+    })
+}
+
+/// What this server calls itself.
+pub(crate) fn info() -> Value {
+    json!({
         "name": "demo-server",
         "title": "Demo server",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "Something of everything that MCP knows",
         "websiteUrl": "https://modelcontextprotocol.io",
         "icons": icons(),
-    });
-    Ok(json!({
-        "protocolVersion": version.as_str(),
-        "capabilities": fit(capabilities, CAPABILITIES, version),
-        "serverInfo": fit(fit(info, LISTED, version), INFO, version),
-        "instructions": "Call `echo` to see that it works. Nothing here has effects outside of \
-            this session, but for the counter behind `count`.",
-    }))
+    })
 }
 
 fn set_level(session: &Inner, _: ProtocolVersion, message: &Message) -> Result<Value, RpcError> {

@@ -23,6 +23,7 @@ pub(crate) const LEVELS: [&str; 8] =
 /// One session, as its calls see it.
 pub(crate) struct Inner {
     pub(crate) place: Place,
+    world: Arc<World>,
     state: Mutex<State>,
 }
 
@@ -34,9 +35,6 @@ pub(crate) struct State {
     /// The least level that is logged, as a place in [`LEVELS`].
     pub(crate) level: usize,
     pub(crate) subscribed: HashSet<Box<str>>,
-    /// How often each resource was touched.
-    pub(crate) touched: HashMap<&'static str, u64>,
-    pub(crate) extra: Extra,
     /// The calls that run, each by the id it was made under.
     pub(crate) running: HashMap<Id, Arc<Inbox>>,
     /// Questions to the client that wait for an answer.
@@ -46,6 +44,18 @@ pub(crate) struct State {
     /// What came before anybody listened is kept for the first who does.
     listener_claimed: bool,
     pub(crate) over: bool,
+}
+
+/// What calls change: of one session, or of all that know none.
+#[derive(Default)]
+pub(crate) struct World(Mutex<Changes>);
+
+/// What calls have changed.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// How often each resource was touched.
+    pub(crate) touched: HashMap<&'static str, u64>,
+    pub(crate) extra: Extra,
 }
 
 /// What the client said it can be asked for.
@@ -67,14 +77,12 @@ pub(crate) struct Extra {
 // === impl Inner ===
 
 impl Inner {
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: Place, world: Arc<World>) -> Self {
         let state = State {
             version: None,
             can: Can::default(),
             level: 0,
             subscribed: HashSet::new(),
-            touched: HashMap::new(),
-            extra: Extra::default(),
             running: HashMap::new(),
             questions: HashMap::new(),
             question_last: 0,
@@ -82,11 +90,15 @@ impl Inner {
             listener_claimed: false,
             over: false,
         };
-        Self { place, state: Mutex::new(state) }
+        Self { place, world, state: Mutex::new(state) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, Changes> {
+        self.world.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -95,7 +107,13 @@ impl Inner {
 
     /// Says something that no request has caused.
     pub(crate) fn announce(&self, method: &str, params: &Value) {
-        let listener = Arc::clone(&self.state().listener);
+        let (listener, version) = {
+            let state = self.state();
+            (Arc::clone(&state.listener), state.version)
+        };
+        if version == Some(ProtocolVersion::V2026_07_28) {
+            return self.place.0.modern.listens.announce(method, params);
+        }
         if let Ok(message) = Message::notification(method, params) {
             // A listener that is too slow misses this one: its inbox counts it.
             drop(listener.push(message.into()));
@@ -120,11 +138,16 @@ impl Inner {
 
     /// Takes a resource's subscribers the news.
     pub(crate) fn touch(&self, uri: &'static str) -> u64 {
-        let mut state = self.state();
-        let touched = state.touched.entry(uri).or_default();
-        *touched += 1;
-        let touched = *touched;
-        let heard = state.subscribed.contains(uri);
+        let touched = {
+            let mut world = self.world();
+            let touched = world.touched.entry(uri).or_default();
+            *touched += 1;
+            *touched
+        };
+        let state = self.state();
+        // Streams that listen know what they were opened for.
+        let is_modern = state.version == Some(ProtocolVersion::V2026_07_28);
+        let heard = is_modern || state.subscribed.contains(uri);
         drop(state);
         if heard {
             self.announce("notifications/resources/updated", &json!({ "uri": uri }));

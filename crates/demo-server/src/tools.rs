@@ -25,6 +25,8 @@ enum Fault {
     Failed(String),
     /// The call fails as a whole.
     Rpc(RpcError),
+    /// A question has to be answered first: its key, and what is asked.
+    Asks(&'static str, Value),
 }
 
 type Outcome = Result<Value, Fault>;
@@ -33,7 +35,7 @@ type Outcome = Result<Value, Fault>;
 pub(crate) async fn call(call: &Call, message: &Message) -> Result<Value, RpcError> {
     let params: CallTool<'_> = crate::session::read(message)?;
     let name = params.name.as_ref();
-    if !catalogue::has(name, call.version, call.session.state().extra) {
+    if !catalogue::has(name, call.version, call.session.world().extra) {
         return Err(RpcError::new(RpcError::INVALID_PARAMS, format!("no tool `{name}`")));
     }
     let failed = |what: String| json!({ "content": [text(what)], "isError": true });
@@ -46,7 +48,20 @@ pub(crate) async fn call(call: &Call, message: &Message) -> Result<Value, RpcErr
         }
         Err(Fault::Arguments(what)) => Err(RpcError::new(RpcError::INVALID_PARAMS, what)),
         Err(Fault::Rpc(error)) => Err(error),
+        Err(Fault::Asks(key, question)) => asks(call, message, key, question),
     }
+}
+
+/// A question in the place of a result.
+fn asks(call: &Call, message: &Message, key: &str, question: Value) -> Result<Value, RpcError> {
+    let state = call.session.place.0.modern.asked.remember(message).ok_or_else(|| {
+        RpcError::new(RpcError::INTERNAL, "there is no randomness for a `requestState`")
+    })?;
+    Ok(json!({
+        "resultType": "input_required",
+        "inputRequests": { key: question },
+        "requestState": state,
+    }))
 }
 
 async fn run(call: &Call, name: &str, arguments: Option<&RawValue>) -> Outcome {
@@ -239,15 +254,15 @@ struct Toggle {
 }
 
 fn toggle(call: &Call, arguments: &Toggle) -> Outcome {
-    let mut state = call.session.state();
+    let mut world = call.session.world();
     let (there, method) = match arguments.what {
-        Toggled::Tool => (&mut state.extra.tool, "notifications/tools/list_changed"),
-        Toggled::Prompt => (&mut state.extra.prompt, "notifications/prompts/list_changed"),
-        Toggled::Resource => (&mut state.extra.resource, "notifications/resources/list_changed"),
+        Toggled::Tool => (&mut world.extra.tool, "notifications/tools/list_changed"),
+        Toggled::Prompt => (&mut world.extra.prompt, "notifications/prompts/list_changed"),
+        Toggled::Resource => (&mut world.extra.resource, "notifications/resources/list_changed"),
     };
     *there = !*there;
     let says = if *there { "`extra` is there" } else { "`extra` is gone" };
-    drop(state);
+    drop(world);
     call.session.announce(method, &json!({}));
     Ok(said(says))
 }
@@ -274,7 +289,8 @@ fn one() -> u32 {
 // === Tools that ask ===
 
 async fn ask_elicitation(call: &Call) -> Outcome {
-    declared(call.session.state().can.elicitation, "elicitation of forms")?;
+    let can = call.session.state().can.elicitation;
+    declared(call, can, "elicitation of forms", &json!({ "elicitation": { "form": {} } }))?;
     let schema = json!({
         "type": "object",
         "properties": {
@@ -306,7 +322,8 @@ struct Sampling {
 }
 
 async fn ask_sampling(call: &Call, arguments: &Sampling) -> Outcome {
-    declared(call.session.state().can.sampling, "sampling")?;
+    let can = call.session.state().can.sampling;
+    declared(call, can, "sampling", &json!({ "sampling": {} }))?;
     let prompt = arguments.prompt.as_deref().unwrap_or("Say hello.");
     let params = json!({
         "messages": [{ "role": "user", "content": text(prompt) }],
@@ -325,27 +342,35 @@ async fn ask_sampling(call: &Call, arguments: &Sampling) -> Outcome {
 }
 
 async fn ask_roots(call: &Call) -> Outcome {
-    declared(call.session.state().can.roots, "roots")?;
+    let can = call.session.state().can.roots;
+    declared(call, can, "roots", &json!({ "roots": {} }))?;
     let answer = ask(call, "roots/list", &json!({})).await?;
     let roots = answer.get("roots").and_then(Value::as_array).ok_or_else(garbled)?;
     let uris: Vec<_> = roots.iter().filter_map(|root| root.get("uri")?.as_str()).collect();
     Ok(said(format!("{} roots: {}", uris.len(), uris.join(" "))))
 }
 
-async fn ask(call: &Call, method: &str, params: &Value) -> Outcome {
+async fn ask(call: &Call, method: &'static str, params: &Value) -> Outcome {
     call.ask(method, params).await.map_err(|unanswered| match unanswered {
         Unanswered::Refused(error) => {
             Fault::Failed(format!("the client refused: {} ({})", error.message, error.code))
         }
         Unanswered::Late => Fault::Failed("the client did not answer in time".to_owned()),
         Unanswered::Garbled => garbled(),
+        Unanswered::Open(key, question) => Fault::Asks(key, question),
+        Unanswered::Stale(error) => Fault::Rpc(error),
     })
 }
 
 /// Nobody is asked for what he did not offer.
-fn declared(can: bool, what: &str) -> Result<(), Fault> {
+fn declared(call: &Call, can: bool, what: &str, needed: &Value) -> Result<(), Fault> {
     if can {
         return Ok(());
+    }
+    if call.version == ProtocolVersion::V2026_07_28 {
+        let words = format!("this tool needs {what} of its client");
+        let error = RpcError::new(RpcError::MISSING_CLIENT_CAPABILITY, words);
+        return Err(Fault::Rpc(error.with_data(&json!({ "requiredCapabilities": needed }))));
     }
     Err(Fault::Failed(format!("the client did not declare {what} when it initialized")))
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     content::icons,
     page::Paged,
-    revision::{LISTED, TOOL, fit},
+    revision::{LISTED, TOOL, TOOL_UNTIL, fit, fit_until},
     session::read as params,
     state::{Extra, Inner},
 };
@@ -193,7 +193,7 @@ pub(crate) fn list(
     version: ProtocolVersion,
     message: &Message,
 ) -> Result<Value, RpcError> {
-    let extra = session.state().extra;
+    let extra = session.world().extra;
     let entries = offered(version, extra).map(|tool| entry(tool, version)).collect();
     params::<Paged>(message)?.of("tools", entries, session.options().page_len_max)
 }
@@ -219,7 +219,7 @@ fn entry(tool: &Tool, version: ProtocolVersion) -> Value {
         let schema = takes(&[(name, kind, "", true)]);
         entry.insert("outputSchema".to_owned(), schema);
     }
-    fit(fit(entry, LISTED, version), TOOL, version)
+    fit_until(fit(fit(entry, LISTED, version), TOOL, version), TOOL_UNTIL, version)
 }
 
 /// The schema of an object.

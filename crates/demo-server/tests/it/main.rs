@@ -8,6 +8,7 @@
 
 mod calls;
 mod listings;
+mod modern;
 mod questions;
 mod rig;
 mod schema;

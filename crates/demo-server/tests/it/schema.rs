@@ -19,7 +19,7 @@ pub(crate) struct Schema {
 }
 
 static SCHEMAS: LazyLock<Vec<Schema>> =
-    LazyLock::new(|| ProtocolVersion::LEGACY.into_iter().map(Schema::load).collect());
+    LazyLock::new(|| ProtocolVersion::ALL.into_iter().map(Schema::load).collect());
 
 /// Where the schemas are.
 fn folder() -> PathBuf {
@@ -53,6 +53,7 @@ impl Schema {
             return self.check(if definitions.contains_key(error) { error } else { old }, answer);
         }
         let result = match method {
+            "server/discover" => "DiscoverResult",
             "completion/complete" => "CompleteResult",
             "initialize" => "InitializeResult",
             "prompts/get" => "GetPromptResult",
@@ -66,6 +67,11 @@ impl Schema {
         };
         self.check("JSONRPCMessage", answer);
         self.check(result, &answer["result"]);
+    }
+
+    /// Questions in the place of a result (2026-07-28).
+    pub(crate) fn check_questions(&self, answer: &Value) {
+        self.check("InputRequiredResult", &answer["result"]);
     }
 
     pub(crate) fn check_unasked(&self, said: &Value) {
