@@ -111,6 +111,9 @@ pub struct Implementation<'a> {
 pub struct Cancelled {
     /// The request nobody waits for any more.
     pub request_id: Id,
+    /// Why, in words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// `notifications/progress`.

@@ -21,7 +21,7 @@
 //!   a bounded queue's worth.
 //! * **Cancellation.**  Dropping the future of `send`, or its stream, abandons the request.  The
 //!   client half tells the peer in the way the peer's era wants: by closing the stream (modern,
-//!   HTTP) or by `notifications/cancelled` (legacy, and stdio in both).
+//!   HTTP) or by `notifications/cancelled` (legacy, and stdio in both).  [`abandon`] says why.
 //! * **Resumption.**  `listen(Some(id))` goes on after that event, where the peer keeps a log.
 //! * **End.**  Dropping the last handle ends the session; [`Session::close`] does so and waits.
 //!
@@ -49,6 +49,7 @@ mod event;
 mod exchange;
 pub mod func;
 mod inbox;
+mod reason;
 pub mod switchboard;
 
 use std::{fmt, sync::Arc};
@@ -61,6 +62,7 @@ pub use error::{ErrorKind, TransportError};
 pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
 pub use exchange::{Caller, Exchange, Opening, Reply};
 pub use inbox::{Inbox, InboxMax};
+pub use reason::{abandon, reason};
 
 /// A way to reach an MCP peer.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {

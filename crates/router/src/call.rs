@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    error::Error,
     fmt,
     pin::Pin,
     sync::{
@@ -19,7 +20,7 @@ use std::{
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use mcp_jsonrpc::{
     Id, RpcError,
-    transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError},
+    transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError, abandon},
 };
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -113,11 +114,14 @@ impl Calls {
         self.lock().len()
     }
 
-    /// Takes a request back, if it is still being answered.
-    pub(crate) fn cancel(&self, id: &Id) {
+    /// Takes a request back, if it is still being answered; the server is told why.
+    pub(crate) fn cancel(&self, id: &Id, reason: Option<String>) {
         let call = self.lock().get(id).map(|call| Arc::clone(&call.inbox));
         if let Some(inbox) = call {
-            inbox.finish(Err(cancelled()));
+            inbox.finish(Err(match reason {
+                Some(reason) => cancelled().because(reason),
+                None => cancelled(),
+            }));
         }
     }
 
@@ -257,6 +261,19 @@ impl Answering {
         self.place = None;
     }
 
+    /// Ends it before its answer: what is behind is told why, in the client's own words where it
+    /// was the client that took it back.
+    fn abandon(&mut self, error: &TransportError) {
+        let behind = std::mem::replace(&mut self.behind, Behind::Done);
+        self.end();
+        match (behind, error.kind(), error.source()) {
+            (Behind::Done, _, _) => (),
+            (behind, ErrorKind::Cancelled, None) => drop(behind),
+            (behind, ErrorKind::Cancelled, Some(reason)) => abandon(behind, &reason.to_string()),
+            (behind, _, _) => abandon(behind, &error.said_of_it().to_string()),
+        }
+    }
+
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, TransportError>> {
         loop {
             match &mut self.behind {
@@ -289,9 +306,10 @@ impl Stream for Answering {
                 return Poll::Ready(None);
             };
             if let Poll::Ready(said) = place.inbox.poll_next(cx) {
-                if !matches!(&said, Some(Ok(Event::Message { message, .. })) if !message.is_answer())
-                {
-                    self.end();
+                match &said {
+                    Some(Ok(Event::Message { message, .. })) if !message.is_answer() => (),
+                    Some(Err(error)) => self.abandon(error),
+                    _ => self.end(),
                 }
                 return Poll::Ready(said);
             }

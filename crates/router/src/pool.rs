@@ -81,6 +81,12 @@ impl Pool {
         over
     }
 
+    /// Takes out the spare, if it is over.
+    pub(crate) fn sweep_spare(&self, is_over: impl Fn(&Link) -> bool) -> Option<Arc<Link>> {
+        let mut spare = self.spare();
+        if spare.as_ref().is_some_and(|link| is_over(link)) { spare.take() } else { None }
+    }
+
     /// Takes out the link that nobody has used for longest, or the spare.
     pub(crate) fn take_idlest(&self) -> Option<Arc<Link>> {
         if let Some(spare) = self.spare().link.take() {

@@ -68,9 +68,15 @@ impl<'a> Route<'a> {
     }
 }
 
+/// So many segments of a path are compared with the known names, and no longer ones: whoever knocks
+/// at a wrong door is helped at a price that he does not set.
+const SEGMENT_COUNT_MAX: usize = 8;
+const SEGMENT_LEN_MAX: usize = 128;
+
 /// The known name nearest to a path that leads nowhere: one it mentions, or one it nearly spells.
 pub fn nearest<'n>(path: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let fits = |segment: &&str| !segment.is_empty() && segment.len() <= SEGMENT_LEN_MAX;
+    let segments: Vec<&str> = path.split('/').filter(fits).take(SEGMENT_COUNT_MAX).collect();
     let edits = |segment: &str, name: &str| {
         strsim::osa_distance(&segment.to_lowercase(), &name.to_lowercase())
     };
@@ -118,5 +124,16 @@ mod tests {
         assert_eq!(nearest("/tiem/sse", names()), Some("time"));
         assert_eq!(nearest("/Time/foo", names()), Some("time"));
         assert_eq!(nearest("/nothing/sse", names()), None);
+    }
+
+    #[test]
+    fn nobody_makes_us_compare_without_end() {
+        let names = || ["postgres"].into_iter();
+        let long = "x".repeat(SEGMENT_LEN_MAX + 1);
+        assert_eq!(nearest(&format!("/{long}/postgers/sse"), names()), Some("postgres"));
+        let name = "p".repeat(SEGMENT_LEN_MAX + 1);
+        assert_eq!(nearest(&format!("/{name}/sse"), [&*name].into_iter()), None);
+        let many = "/y".repeat(SEGMENT_COUNT_MAX);
+        assert_eq!(nearest(&format!("{many}/postgers"), names()), None);
     }
 }

@@ -9,6 +9,7 @@ mod deliver;
 mod kept;
 mod moved;
 mod replay;
+mod tell;
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use std::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
     Id, Kind, Message, ProtocolVersion, RpcError,
-    params::{Cancelled, Resource},
+    params::Resource,
     transport::{
         Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Inbox, Reply, Session,
         SessionId, TransportError,
@@ -33,6 +34,7 @@ use store::RecordKey;
 use tokio::time::Instant;
 use tracing::debug;
 
+use self::tell::still_lost;
 use crate::{
     call::{Answering, Calls},
     handshake::{self, Hello},
@@ -304,7 +306,8 @@ impl ClientSession {
                 link.lost(&error);
                 link = self.link().await?;
                 link.watch();
-                self.send_over(&link, exchange).await?
+                let reply = self.send_over(&link, exchange).await;
+                reply.map_err(|error| still_lost(&link, error))?
             }
             reply => reply?,
         };
@@ -342,44 +345,6 @@ impl ClientSession {
             TransportError::new(ErrorKind::Protocol, "an answer could not be written")
                 .because(error)
         })
-    }
-
-    /// Passes on a notification, or an answer to what the server asked.
-    async fn tell(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
-        let message = &exchange.message;
-        match message.method() {
-            Some("notifications/cancelled") => {
-                if let Ok(cancelled) = message.read::<Cancelled>() {
-                    self.calls.cancel(&cancelled.request_id);
-                }
-                return Ok(Reply::Accepted);
-            }
-            Some("notifications/initialized") if !self.is_alone() => {
-                let link = self.link().await?;
-                if !link.shared && !link.is_listening() {
-                    Box::pin(self.confirm(&link)).await;
-                }
-                return Ok(Reply::Accepted);
-            }
-            _ => (),
-        }
-        if message.is_answer() {
-            // To the link that asked, also one that is being left.
-            let Some((link, answer)) = self.questions.answer(message) else {
-                debug!(server = %self.server.name, "an answer to nothing, or too late: dropped");
-                return Ok(Reply::Accepted);
-            };
-            exchange.message = answer;
-            return self.send_over(&link, exchange).await.map(|_| Reply::Accepted);
-        }
-        if self.is_alone() {
-            return Ok(Reply::Accepted);
-        }
-        let link = self.link().await?;
-        if link.shared && message.method() == Some("notifications/roots/list_changed") {
-            return Ok(Reply::Accepted);
-        }
-        self.send_over(&link, exchange).await.map(|_| Reply::Accepted)
     }
 
     /// Ends the session and whatever it waits for.  Where sessions are kept, its id may take it up

@@ -8,7 +8,7 @@ use futures::{
     future::{BoxFuture, Either},
 };
 use hyper::{
-    Method, Uri,
+    Method, Response, Uri,
     header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT},
 };
 use mcp_jsonrpc::{
@@ -25,12 +25,15 @@ use tracing::{debug, info, warn};
 use crate::{
     body,
     events::Events,
-    http::{self, HttpClient, HttpTarget},
+    http::{self, HttpClient, HttpTarget, Incoming},
     wire::{self, Item},
 };
 
 /// The longest answer to a POST that is looked at, in bytes; the real one comes on the stream.
 const POST_ANSWER_LEN_MAX: usize = 64 << 20;
+
+/// How much of a body is read that only says why not, in bytes.
+const REFUSAL_LEN_MAX: usize = 64 << 10;
 
 /// How long the rest of a POST is waited for when its answer has come on the stream.
 const POST_REST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -291,10 +294,10 @@ impl Wire {
             .map_err(|error| http::broken(target, error))?;
         let response = self.http.send(target, request).await?;
         if response.status() == hyper::StatusCode::NOT_FOUND {
-            let what = "it does not know the session any more";
-            return Err(TransportError::new(ErrorKind::NoSession, what)
-                .of(target.name())
-                .hint("open another"));
+            return Err(self.no_session());
+        }
+        if response.status() == hyper::StatusCode::BAD_REQUEST {
+            return Err(self.refused(response).await);
         }
         let response = http::check(target, response)?;
         let is_json = http::is_json(&response);
@@ -310,6 +313,22 @@ impl Wire {
         };
         let answer = if is_json { Message::parse_within(raw, &self.limits).ok() } else { None };
         Ok(answer.filter(Message::is_answer))
+    }
+
+    /// What a `400` comes to: many servers say by it that they do not know the session.
+    async fn refused(&self, response: Response<Incoming>) -> TransportError {
+        let refused = http::refused(&self.target, &response);
+        match body::read(response.into_body(), REFUSAL_LEN_MAX, self.post_timeout).await {
+            Ok(raw) if http::mentions_session(&raw) => self.no_session(),
+            Ok(_) => refused,
+            Err(error) => refused.because(error),
+        }
+    }
+
+    fn no_session(&self) -> TransportError {
+        let what = "it does not know the session any more";
+        let error = TransportError::new(ErrorKind::NoSession, what);
+        error.of(self.target.name()).hint("open another")
     }
 }
 

@@ -41,7 +41,7 @@ use mcp_jsonrpc::transport::TransportError;
 use tower_service::Service;
 use tracing::debug;
 
-pub use failure::{broken, check, is_json, not_events, refused};
+pub use failure::{broken, check, is_json, mentions_session, not_events, refused};
 pub use incoming::Incoming;
 pub use resolve::{resolve, session_id};
 pub use target::{HttpTarget, TargetError};

@@ -25,7 +25,8 @@ pub enum ErrorKind {
     NoSession,
     /// The peer is gone, and the request with it: what it did before that is unknown.
     Closed,
-    /// The peer cannot be reached or started now: nothing has been sent, so try again later.
+    /// The peer cannot be reached or started now: nothing has been sent, so try again later.  A
+    /// peer that was reached and says so itself is [`Status`](Self::Status).
     Unavailable {
         /// When it may be worth it.
         retry_after: Option<Duration>,
@@ -86,10 +87,12 @@ impl TransportError {
         self
     }
 
-    /// The same of a request that the peer may have carried out, and that is not sent again.
+    /// The same of a request that the peer may have carried out, and that is not sent again: where
+    /// the peer is gone, or somebody between here and there has answered in its stead.
     #[must_use]
     pub fn may_have_run(mut self) -> Self {
-        self.0.may_have_run = matches!(self.0.kind, ErrorKind::Closed);
+        self.0.may_have_run =
+            matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Status(502..=504));
         self
     }
 

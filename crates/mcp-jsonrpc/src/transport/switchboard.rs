@@ -161,11 +161,11 @@ impl Switchboard {
         if message.method() != Some("notifications/cancelled") {
             return Some(message);
         }
-        let theirs = message.read::<Cancelled>().ok()?.request_id;
-        let ours = self.state().only(&theirs)?;
+        let Cancelled { request_id, .. } = message.read().ok()?;
+        let ours = self.state().only(&request_id)?;
         let cancelled = TransportError::new(ErrorKind::Cancelled, "its caller cancelled it");
         self.remove(ours)?.inbox.finish(Err(cancelled));
-        cancellation(ours)
+        renamed(&message, ours)
     }
 
     /// Gives what nobody asked for to whoever takes this stream, and no longer to the last one.
@@ -449,8 +449,23 @@ fn refusal(request: &Message) -> Option<Message> {
     Message::error(Some(id), &error).ok()
 }
 
+/// A cancellation under an id of ours, in its caller's words.
+fn renamed(cancelled: &Message, ours: i64) -> Option<Message> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Raw<'a> {
+        #[serde(borrow)]
+        request_id: &'a RawValue,
+    }
+    let raw: Raw<'_> = cancelled.read().ok()?;
+    cancelled.with_part(raw.request_id, &ours).ok()
+}
+
 fn cancellation(ours: i64) -> Option<Message> {
-    let params = serde_json::json!({ "requestId": ours });
+    let mut params = serde_json::json!({ "requestId": ours });
+    if let (Some(reason), Some(params)) = (super::reason(), params.as_object_mut()) {
+        params.insert("reason".to_owned(), (*reason).into());
+    }
     Message::notification("notifications/cancelled", &params).ok()
 }
 

@@ -14,7 +14,7 @@ use mcp_jsonrpc::{
 };
 use serde_json::{Value, json};
 
-use super::{ClientSession, Isolation, pong, replay, uninitialized};
+use super::{ClientSession, Isolation, pong, replay, tell::still_lost, uninitialized};
 use crate::{
     handshake::Hello,
     link::{Link, tasks},
@@ -63,7 +63,8 @@ impl ClientSession {
         }
         let alone = self.open_alone(&hello).await?;
         // Whatever happened before that, the request itself is sent once.
-        let reply = self.send_over(&alone.link, exchange).await?;
+        let reply = self.send_over(&alone.link, exchange).await;
+        let reply = reply.map_err(|error| still_lost(&alone.link, error))?;
         Ok(match reply {
             Reply::Stream(events) => {
                 // The link lives as long as the reply that is read from it.

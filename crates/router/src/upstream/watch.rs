@@ -18,7 +18,7 @@ use super::Upstream;
 use crate::{
     handshake,
     link::Link,
-    server::{Isolation, Wire},
+    server::{Isolation, Startup, Wire},
     session::ClientSession,
 };
 
@@ -161,6 +161,14 @@ impl Upstream {
             link.let_go();
         }
         self.sweep_standing(now);
+        // One that is to run with the gateway keeps its spare, or is given another below.
+        let spare_is_over = |link: &Link| match self.options.startup {
+            Startup::Lazy => is_over(link),
+            _ => !link.is_open(),
+        };
+        if let Some(spare) = self.pool.sweep_spare(spare_is_over) {
+            spare.let_go();
+        }
         let retry = self.life().retry_at().is_some_and(|at| at <= now);
         if eager && retry {
             self.warm_up().await;
@@ -192,8 +200,9 @@ impl Upstream {
             && !link.waits_for_client()
     }
 
-    /// Asks for a sign of life.  A child that gives none is replaced; but one with work to do may
-    /// be too busy to answer, and has as long as a request has.
+    /// Asks for a sign of life.  A child that gives none is replaced, and the session with a server
+    /// of HTTP, whose stream may have been cut off without a word; but one with work to do may be
+    /// too busy to answer, and has as long as a request has.
     async fn probe(&self, link: &Arc<Link>) {
         let Ok(ping) = Message::request(&Id::from(0), "ping", &json!({})) else { return };
         let (began, said) = (Instant::now(), link.said_count());
@@ -217,11 +226,12 @@ impl Upstream {
             if began.elapsed() < patience {
                 continue;
             }
-            if self.options.wire == Wire::Http {
-                return;
-            }
             let secs = began.elapsed().as_secs();
-            let what = format!("it did not answer a `ping` for {secs} s and was ended");
+            let ended = match self.options.wire {
+                Wire::Http => "its session was given up",
+                _ => "was ended",
+            };
+            let what = format!("it did not answer a `ping` for {secs} s and {ended}");
             let error = TransportError::new(ErrorKind::Timeout, what.clone()).of(&self.name);
             self.counts.hung();
             link.doom(what);

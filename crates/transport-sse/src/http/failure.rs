@@ -111,9 +111,11 @@ pub fn check(
     if response.status().is_success() { Ok(response) } else { Err(refused(target, &response)) }
 }
 
-/// The error of a response that is no success: [`ErrorKind::Unauthorized`] with the challenge,
-/// [`ErrorKind::Unavailable`] where the server says that it is for a while, and
+/// The error of a response that is no success: [`ErrorKind::Unauthorized`] with the challenge, and
 /// [`ErrorKind::Status`] otherwise.
+///
+/// No status says that nothing was done: a load balancer answers 503, and more so 502 and 504, also
+/// where the server behind it has worked on the request.
 pub fn refused<B>(target: &HttpTarget, response: &Response<B>) -> TransportError {
     let header = |name| response.headers().get(name).and_then(|it| it.to_str().ok());
     let status = response.status();
@@ -124,10 +126,13 @@ pub fn refused<B>(target: &HttpTarget, response: &Response<B>) -> TransportError
             (kind, what, "set an `Authorization` header for this server, or renew the one it has")
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            let seconds = header(RETRY_AFTER).and_then(|it| it.trim().parse().ok());
-            let retry_after = seconds.map(std::time::Duration::from_secs);
-            let what = format!("it takes no requests for now (HTTP {})", status.as_u16());
-            (ErrorKind::Unavailable { retry_after }, what, "try again later")
+            let seconds = header(RETRY_AFTER).and_then(|it| it.trim().parse::<u32>().ok());
+            let what = "it takes no requests for now";
+            let error = TransportError::new(ErrorKind::Status(status.as_u16()), what);
+            return error.of(target.name()).hint(match seconds {
+                Some(seconds) => format!("try again in {seconds} s"),
+                None => "try again later".to_owned(),
+            });
         }
         status => {
             let (what, hint) = words(status, header(LOCATION));
@@ -166,6 +171,12 @@ fn words(status: StatusCode, location: Option<&str>) -> (String, &'static str) {
         _ => ("it refused", "its own log may say why"),
     };
     (what.to_owned(), hint)
+}
+
+/// Whether the body of a `400` speaks of the session: servers that answer an unknown one with that
+/// say so.
+pub fn mentions_session(raw: &[u8]) -> bool {
+    raw.windows(b"session".len()).any(|word| word.eq_ignore_ascii_case(b"session"))
 }
 
 /// Whether a response holds JSON, as far as its head says.
@@ -211,9 +222,11 @@ mod tests {
         assert_eq!(kind, ErrorKind::Status(308));
         assert!(words.contains("redirects to https://other/mcp,") && !words.contains("secret"));
 
-        let (kind, _) = said(503, Some(("retry-after", "7")));
-        let retry_after = Some(std::time::Duration::from_secs(7));
-        assert_eq!(kind, ErrorKind::Unavailable { retry_after });
+        for status in [503, 429] {
+            let (kind, words) = said(status, Some(("retry-after", "7")));
+            assert_eq!(kind, ErrorKind::Status(status), "nothing says that it was not done");
+            assert!(words.contains(&format!("(HTTP {status}); try again in 7 s")), "{words}");
+        }
 
         for status in [400, 403, 404, 405, 406, 418, 421, 500, 502, 302] {
             let (kind, words) = said(status, None);

@@ -256,8 +256,8 @@ async fn streams_that_do_not_open() {
         ("200 OK\ncontent-type: text/event-stream", ErrorKind::Protocol, "before it said where"),
         (
             "503 Busy\nretry-after: 3",
-            ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(3)) },
-            "takes no requests for now",
+            ErrorKind::Status(503),
+            "takes no requests for now (HTTP 503); try again in 3 s",
         ),
     ] {
         let address = raw::serve(move |_, stream| {

@@ -178,7 +178,13 @@ impl Answers {
                     (self.events, self.opened) = (Some(events), Instant::now());
                     return Ok(());
                 }
-                Err(error) if *error.kind() == ErrorKind::NoSession => return Err(error),
+                Err(error) if *error.kind() == ErrorKind::NoSession => {
+                    // A request that was being answered has arrived, whatever was forgotten since.
+                    return Err(match &self.purpose {
+                        Purpose::Listen(_) => error,
+                        Purpose::Answer(_) | Purpose::Over => broken(inner, Some(error)),
+                    });
+                }
                 Err(error) if *error.kind() == ErrorKind::Unsupported => {
                     return Err(broken(inner, why));
                 }

@@ -10,7 +10,7 @@ use hyper::{
 use mcp_jsonrpc::{
     Frame, Id, Kind, Message, RpcError,
     params::Initialized,
-    transport::{ErrorKind, Event, Exchange, Reply, TransportError},
+    transport::{ErrorKind, Event, Exchange, Reply, TransportError, reason},
 };
 use tokio::runtime::Handle;
 use tracing::debug;
@@ -195,16 +195,17 @@ impl Inner {
             Ok(raw) => raw,
             Err(error) => return Err(refused.because(error)),
         };
-        if status == StatusCode::BAD_REQUEST && mentions_session(&raw) && self.doubt() {
+        if status == StatusCode::BAD_REQUEST && http::mentions_session(&raw) && self.doubt() {
             return Err(self.no_session());
         }
         let message = Message::parse_within(raw, &options.limits).ok();
         let error = message.filter(|message| message.kind() == Kind::Error);
         match (refused.kind(), error) {
+            // Not this request's answer, but word of the server's state.
+            (ErrorKind::Status(429 | 503), Some(error)) => Err(worded(refused, &error)),
             (ErrorKind::Status(_), Some(error)) => {
                 id.and_then(|id| restored(&error, id)).ok_or_else(|| worded(refused, &error))
             }
-            (ErrorKind::Unavailable { .. }, Some(error)) => Err(worded(refused, &error)),
             _ => Err(refused),
         }
     }
@@ -271,11 +272,6 @@ fn worded(refused: TransportError, error: &Message) -> TransportError {
     }
 }
 
-/// Servers that answer an unknown session with 400 say so in the body.
-fn mentions_session(raw: &[u8]) -> bool {
-    raw.windows(b"session".len()).any(|word| word.eq_ignore_ascii_case(b"session"))
-}
-
 /// A request under way.  Dropped before its answer, the server is told that nobody waits: in
 /// these revisions it does not take a closed connection for that.
 #[derive(Debug)]
@@ -292,7 +288,10 @@ impl Drop for Abandoning {
         if !self.armed || self.inner.over.is_cancelled() {
             return;
         }
-        let params = serde_json::json!({ "requestId": self.id });
+        let mut params = serde_json::json!({ "requestId": self.id });
+        if let (Some(reason), Some(params)) = (reason(), params.as_object_mut()) {
+            params.insert("reason".to_owned(), (*reason).into());
+        }
         let cancelled = Message::notification("notifications/cancelled", &params);
         if let (Ok(cancelled), Ok(runtime)) = (cancelled, Handle::try_current()) {
             let inner = Arc::clone(&self.inner);

@@ -241,7 +241,8 @@ async fn refusals() {
         ),
         ("403 Forbidden", "", Some(ErrorKind::Status(403)), "forbids"),
         ("308 Moved", "", Some(ErrorKind::Status(308)), "redirects are not followed"),
-        ("503 Busy", no_id, Some(ErrorKind::Unavailable { retry_after: None }), "it says: odd"),
+        ("503 Busy", no_id, Some(ErrorKind::Status(503)), "it says: odd"),
+        ("429 Slow", rpc, Some(ErrorKind::Status(429)), "it says: no such tool"),
     ] {
         let session = session(quick(), move |request, stream| async move {
             match request.rpc_method_or_none().as_deref() {

@@ -133,6 +133,10 @@ fn an_abandoned_request_is_cancelled_under_our_id() {
     assert_eq!(board.in_flight(), 0);
     board.dispatch(answer(&sent)); // Too late, and nobody minds.
 
+    let (_, asked) = board.ask(&request(7, &json!({}))).unwrap();
+    super::super::abandon(asked, "no patience");
+    assert_eq!(value(&cancellations.try_recv().unwrap())["params"]["reason"], "no patience");
+
     let (sent, asked) = board.ask(&request(8, &json!({}))).unwrap();
     board.dispatch(answer(&sent));
     drop(asked);
@@ -147,12 +151,13 @@ fn an_abandoned_request_is_cancelled_under_our_id() {
 fn a_cancellation_told_goes_out_under_our_id() {
     let (board, mut cancellations) = board();
     let cancel = |id: Value| {
-        let params = json!({ "requestId": id });
+        let params = json!({ "requestId": id, "reason": "enough" });
         board.tell(Message::notification("notifications/cancelled", &params).unwrap())
     };
     let (sent, mut asked) = board.ask(&request("x", &json!({}))).unwrap();
     let told = cancel(json!("x")).unwrap();
-    assert_eq!(value(&told)["params"]["requestId"], value(&sent)["id"]);
+    let params = json!({ "requestId": value(&sent)["id"], "reason": "enough" });
+    assert_eq!(value(&told)["params"], params);
     assert!(waiting(&mut asked).as_str().unwrap().contains("cancelled"), "nobody waits on");
     drop(asked);
     assert!(cancellations.try_recv().is_err(), "the peer is told once");

@@ -65,6 +65,25 @@ async fn resuming_has_an_end() {
     assert!(error.to_string().contains("HTTP 502"), "{error}");
 }
 
+/// A server that was started again knows nothing of the stream; but it had the request.
+#[tokio::test]
+async fn a_stream_that_was_forgotten_does_not_count_as_unsent() {
+    let session = session(quick(), async |request, mut stream| {
+        match (request.method.as_str(), request.rpc_method_or_none().as_deref()) {
+            ("GET", _) => return raw::reply(stream, "404 Not Found", "", "").await,
+            (_, Some("initialize")) => return proper(request, stream).await,
+            _ => (),
+        }
+        raw::events(&mut stream, "").await;
+        stream.write_all(b"id: s/0\ndata:\n\n").await.unwrap();
+        None
+    })
+    .await;
+    single(session.send(request(0, "initialize")).await);
+    let error = session.send(call(1)).await.unwrap_err();
+    assert!(*error.kind() == ErrorKind::Closed && !error.is_unsent(), "{error}");
+}
+
 #[tokio::test]
 async fn listening_begins_after_the_handshake_and_survives_breaks() {
     let (heard, mut hear) = mpsc::channel(9);
