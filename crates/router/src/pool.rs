@@ -83,8 +83,8 @@ impl Pool {
 
     /// Takes out the spare, if it is over.
     pub(crate) fn sweep_spare(&self, is_over: impl Fn(&Link) -> bool) -> Option<Arc<Link>> {
-        let mut spare = self.spare();
-        if spare.as_ref().is_some_and(|link| is_over(link)) { spare.take() } else { None }
+        let link = &mut self.spare().link;
+        if link.as_ref().is_some_and(|link| is_over(link)) { link.take() } else { None }
     }
 
     /// Takes out the link that nobody has used for longest, or the spare.
