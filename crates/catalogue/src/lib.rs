@@ -9,6 +9,7 @@
 //! Nothing here does I/O, waits or keeps time: whoever asks servers and answers clients does.
 
 mod catalogue;
+mod direct;
 mod glob;
 mod list;
 mod lost;
@@ -22,6 +23,7 @@ mod view;
 pub use catalogue::{
     Catalogue, Entry, Freshness, Gathering, Hints, Limits, PageError, Progress, Shortfall,
 };
+pub use direct::Direction;
 pub use glob::Glob;
 pub use list::{List, Lists};
 pub use lost::{Lost, Rival};

@@ -54,6 +54,16 @@ impl<'a> Object<'a> {
         Ok(())
     }
 
+    /// Writes a member anew if `edit` wants to; whether it did.
+    pub(crate) fn change(
+        &mut self,
+        name: &str,
+        edit: impl FnOnce(&RawValue) -> Option<Box<RawValue>>,
+    ) -> bool {
+        let new = self.get(name).and_then(edit);
+        new.is_some_and(|new| self.set(name, &new).is_ok())
+    }
+
     pub(crate) fn to_raw(&self) -> Result<Box<RawValue>, Error> {
         to_raw_value(self)
     }
@@ -85,6 +95,22 @@ impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
+}
+
+/// An array in which `edit` has written some elements anew; none if it has not.
+pub(crate) fn change_each(
+    array: &RawValue,
+    edit: impl Fn(&RawValue) -> Option<Box<RawValue>>,
+) -> Option<Box<RawValue>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
+    let mut edited = false;
+    let mut kept: Vec<Cow<'_, RawValue>> = Vec::with_capacity(elements.len());
+    for element in elements {
+        let new = edit(element);
+        edited |= new.is_some();
+        kept.push(new.map_or(Cow::Borrowed(element), Cow::Owned));
+    }
+    if edited { to_raw_value(&kept).ok() } else { None }
 }
 
 #[cfg(test)]

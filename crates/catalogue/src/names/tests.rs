@@ -132,6 +132,8 @@ fn claimants(servers: &Servers, prefix: Prefix) -> Vec<Claimant<'_>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn names_are_unique_and_valid_and_lead_back(
         servers in servers(), prefix in prefixes(), len_max in 32_usize..129,

@@ -207,7 +207,7 @@ pub(super) fn write_as(
     uis: Option<(&Places, &[Member], &Member)>,
 ) {
     let moved = uis.and_then(|(places, members, member)| {
-        raw.get().contains("ui").then(|| with_uis(raw, places, members, member)).flatten()
+        mentions_ui(raw.get()).then(|| with_uis(raw, places, members, member)).flatten()
     });
     let raw = moved.as_deref().unwrap_or(raw);
     let json = raw.get();
@@ -221,6 +221,11 @@ pub(super) fn write_as(
     // A text can be written as JSON.
     out.push_str(&serde_json::to_string(name).unwrap_or_default());
     out.push_str(json.get(end..).unwrap_or_default());
+}
+
+/// A cheap look for what [`with_uis`] would edit.
+fn mentions_ui(json: &str) -> bool {
+    json.contains("esourceUri\"") || json.contains("outputTemplate\"")
 }
 
 /// The member that names an entry.

@@ -360,6 +360,8 @@ fn members(servers: &Servers) -> Vec<Member> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn the_order_of_servers_makes_no_difference(servers in servers(), turn in 0_usize..5) {
         let before = paged(members(&servers), 3, 100);
