@@ -29,6 +29,7 @@ mod content;
 mod handshake;
 pub mod ledger;
 mod methods;
+pub mod modern;
 mod object;
 mod questions;
 mod row;

@@ -62,6 +62,10 @@ impl<'a> Object<'a> {
         Ok(edited)
     }
 
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &RawValue> {
         self.0.iter().map(|(_, value)| &**value)
     }

@@ -4,7 +4,7 @@
 
 use mcp_jsonrpc::ProtocolVersion;
 
-use crate::{content, handshake, methods, questions, tools};
+use crate::{content, handshake, methods, modern::down, questions, tools};
 
 /// What one revision has and an older one has not, and what becomes of it on its way there.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub enum Way {
     ToClient,
     /// The server: the client has said it.
     ToServer,
+    /// The client has a handshake, and its server speaks 2026-07-28.
+    Down,
 }
 
 /// What does not arrive.
@@ -82,4 +84,14 @@ pub const ROWS: &[&Row] = &[
     &methods::TASK_STATUS_TO_CLIENT,
     &methods::TASKS_OF_SERVER,
     &methods::TASK_STATUS_TO_SERVER,
+    &down::HANDSHAKE,
+    &down::RESULT,
+    &down::NOT_FOUND,
+    &down::CAPABILITY,
+    &down::REFUSED,
+    &down::QUESTIONS,
+    &down::SAMPLING_REFUSED,
+    &down::SUBSCRIPTIONS,
+    &down::ROOTS_CHANGED,
+    &down::TASKS,
 ];
