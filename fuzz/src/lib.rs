@@ -4,6 +4,7 @@
 //! it with whatever a fuzzer thinks of; tests of the crates concerned call it with the seeds.
 
 pub mod config;
+pub mod interleaving;
 pub mod message;
 pub mod sse_decoder;
 pub mod stdio_line;

@@ -64,9 +64,17 @@ impl Pool {
         self.spare().link.as_ref().is_some_and(|link| link.is_open())
     }
 
-    /// Takes out what `is_over` says is over.  A link being opened is left alone.
-    pub(crate) fn sweep(&self, is_over: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
+    /// Takes out what `is_over` says is over, and the spare only `if_spare`.  A link being opened
+    /// is left alone.
+    pub(crate) fn sweep(
+        &self,
+        is_over: impl Fn(&Link) -> bool,
+        if_spare: bool,
+    ) -> Vec<Arc<Link>> {
         let mut over = Vec::new();
+        if if_spare {
+            over.extend(self.spare().take_if(|link| is_over(link)));
+        }
         self.slots().retain(|_, slot| {
             // Somebody holds the slot, or is about to lock it.
             if 1 < Arc::strong_count(slot) {

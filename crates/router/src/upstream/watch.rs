@@ -157,7 +157,8 @@ impl Upstream {
                 link.idle_since().is_some_and(|it| self.options.link_idle_timeout <= now - it);
             idle || !link.is_open()
         };
-        for link in self.pool.sweep(is_over) {
+        // A server that is to run keeps its spare, whether anybody comes or not.
+        for link in self.pool.sweep(is_over, !eager) {
             link.let_go();
         }
         self.sweep_standing(now);

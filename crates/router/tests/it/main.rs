@@ -1,0 +1,3 @@
+//! The router from outside: sessions, whatever happens to them in whatever order.
+
+mod interleavings;
