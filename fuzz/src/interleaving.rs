@@ -6,6 +6,8 @@
 
 #[path = "interleaving/clients.rs"]
 mod clients;
+#[path = "interleaving/model.rs"]
+mod model;
 #[path = "interleaving/server.rs"]
 mod server;
 
@@ -100,10 +102,8 @@ const WAITS_S: [u64; 8] = [0, 1, 5, 20, 40, 130, 400, 2400];
 
 /// Does what these bytes say.
 pub fn check(input: &[u8]) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(run(input));
 }
 
@@ -200,7 +200,11 @@ async fn end(world: &Arc<World>) {
     assert_eq!(counts, (0, 0, 0, 0), "sessions, links, in flight, waiting: {status:?}");
     assert_eq!(world.tasks.len(), 0, "of the clients");
     assert_eq!(world.script.state().running(), 0, "servers that run");
-    assert_eq!(Handle::current().metrics().num_alive_tasks(), 1, "only the one that looks after it");
+    assert_eq!(
+        Handle::current().metrics().num_alive_tasks(),
+        1,
+        "only the one that looks after it"
+    );
     world.server.shut_down(Duration::from_secs(1), "the end").await;
     check_faults(world);
 }

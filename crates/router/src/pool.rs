@@ -66,14 +66,10 @@ impl Pool {
 
     /// Takes out what `is_over` says is over, and the spare only `if_spare`.  A link being opened
     /// is left alone.
-    pub(crate) fn sweep(
-        &self,
-        is_over: impl Fn(&Link) -> bool,
-        if_spare: bool,
-    ) -> Vec<Arc<Link>> {
+    pub(crate) fn sweep(&self, is_over: impl Fn(&Link) -> bool, if_spare: bool) -> Vec<Arc<Link>> {
         let mut over = Vec::new();
         if if_spare {
-            over.extend(self.spare().take_if(|link| is_over(link)));
+            over.extend(self.spare().link.take_if(|link| is_over(link)));
         }
         self.slots().retain(|_, slot| {
             // Somebody holds the slot, or is about to lock it.

@@ -1,7 +1,7 @@
-//! The clients, and what each must have heard.
+//! The clients, and what they do.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,16 +10,18 @@ use futures::{FutureExt, StreamExt, stream};
 use mcp_jsonrpc::{
     Id, Kind, Message, RpcError,
     transport::{
-        Caller, Event, EventId, EventStream, Exchange, Opening, Reply, Session, SessionId,
-        Transport, TransportError,
+        Caller, EventId, EventStream, Exchange, Opening, Reply, Session, SessionId, Transport,
     },
 };
 use router::server::{Options, Server};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
-use super::server::{CLIENT, Script, Way};
+use super::{
+    model::{Call, End, Listener, Model, TOKEN},
+    server::{CLIENT, Script, Way},
+};
 
 /// Who the clients are: the caller, whether a server can ask it something, what it speaks.
 pub const CLIENTS: [(&str, bool, &str); 6] = [
@@ -30,8 +32,6 @@ pub const CLIENTS: [(&str, bool, &str); 6] = [
     ("bob", true, "2025-11-25"),
     ("bob", false, "2025-03-26"),
 ];
-/// What every client calls its progress.
-const TOKEN: u64 = 7;
 /// How long what an old server does may take after it was replaced.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -44,61 +44,6 @@ pub struct World {
     pub keeps: bool,
     pub tasks: TaskTracker,
     model: Mutex<Model>,
-}
-
-#[derive(Default)]
-pub struct Model {
-    slots: [Slot; CLIENTS.len()],
-    calls: Vec<Call>,
-    listeners: Vec<Listener>,
-    questions: Vec<(Arc<dyn Session>, Message, Value)>,
-    /// What was said unasked, and to whom.
-    heard: HashSet<(String, u64, u64)>,
-    pub faults: Vec<String>,
-}
-
-/// One client's present session.
-#[derive(Default)]
-struct Slot {
-    sessions: u32,
-    calls: i64,
-    busy: bool,
-    id: Option<SessionId>,
-    closed: bool,
-}
-
-struct Call {
-    name: String,
-    who: String,
-    session: Arc<dyn Session>,
-    id: i64,
-    kept: bool,
-    /// How often its reader changed, and whether there is one.
-    turn: u32,
-    reader: Option<AbortHandle>,
-    last: Option<EventId>,
-    progress: u64,
-    /// It was told that something may be missing.
-    warned: bool,
-    end: Option<End>,
-    /// What it has to hear, since its server said so while it listened.
-    expects: Option<End>,
-    /// Its client did something that may end it otherwise.
-    spoiled: bool,
-}
-
-struct Listener {
-    who: String,
-    session: Arc<dyn Session>,
-    reader: AbortHandle,
-    last: Option<EventId>,
-    order: HashMap<u64, u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Answered,
-    Failed,
 }
 
 impl World {
@@ -135,7 +80,11 @@ impl World {
         });
     }
 
-    async fn greet(&self, who: &str, (caller, asks, version): (&str, bool, &str)) -> Option<SessionId> {
+    async fn greet(
+        &self,
+        who: &str,
+        (caller, asks, version): (&str, bool, &str),
+    ) -> Option<SessionId> {
         let caller = Caller::named(caller);
         let opening = Opening { caller: caller.clone(), version: None, at: "/script/mcp".into() };
         let session = self.server.open(opening).await.ok()?;
@@ -277,7 +226,8 @@ impl World {
         if let Some(reader) = call.reader.take() {
             reader.abort();
         }
-        call.expects = None;
+        // It may end meanwhile, and be forgotten.
+        (call.spoiled, call.expects) = (true, None);
     }
 
     /// Goes on with the stream of a call, whether it was lost or not.
@@ -294,6 +244,9 @@ impl World {
         let reader = self.tasks.spawn(async move {
             let (session, last) = {
                 let call = &world.model().calls[n];
+                if call.end.is_some() {
+                    return;
+                }
                 (Arc::clone(&call.session), call.last.clone())
             };
             let resumed = session.listen(last).await;
@@ -312,7 +265,9 @@ impl World {
                 world.read(n, turn, events).await;
             }
         });
-        self.model().calls[n].reader = Some(reader.abort_handle());
+        let call = &mut self.model().calls[n];
+        call.reader = Some(reader.abort_handle());
+        call.spoiled = true;
     }
 
     /// Takes a call back.
@@ -372,7 +327,12 @@ impl World {
         self.model().listeners.push(Listener { who, session, reader, last: None, order });
     }
 
-    fn hear(self: &Arc<Self>, n: usize, session: Arc<dyn Session>, after: Option<EventId>) -> AbortHandle {
+    fn hear(
+        self: &Arc<Self>,
+        n: usize,
+        session: Arc<dyn Session>,
+        after: Option<EventId>,
+    ) -> AbortHandle {
         let world = Arc::clone(self);
         let reader = self.tasks.spawn(async move {
             let resumed = after.is_some();
@@ -413,7 +373,8 @@ impl World {
         let Some(name) = &answered else { return false };
         let mut model = self.model();
         let call = model.calls.iter_mut().find(|call| call.name == *name);
-        if let Some(call) = call.filter(|it| it.reader.is_some() && it.end.is_none() && !it.spoiled) {
+        if let Some(call) = call.filter(|it| it.reader.is_some() && it.end.is_none() && !it.spoiled)
+        {
             call.expects = Some(if is_error { End::Failed } else { End::Answered });
         }
         true
@@ -421,9 +382,8 @@ impl World {
 
     /// Comes back for every answer that was lost and can be had.
     pub fn resume_all(self: &Arc<Self>) {
-        let lost = self.model().waiting(|call| {
-            call.kept && call.last.is_some() && call.reader.is_none()
-        });
+        let lost =
+            self.model().waiting(|call| call.kept && call.last.is_some() && call.reader.is_none());
         lost.into_iter().for_each(|n| self.resume_call(n));
     }
 
@@ -438,122 +398,4 @@ impl World {
             }
         }
     }
-}
-
-impl Model {
-    /// The calls that are not over, and of which this holds.
-    fn waiting(&self, of: impl Fn(&Call) -> bool) -> Vec<usize> {
-        let calls = self.calls.iter().enumerate();
-        calls.filter(|(_, call)| call.end.is_none() && of(call)).map(|(n, _)| n).collect()
-    }
-
-    /// The reader of a call hears something.
-    fn hears(&mut self, n: usize, turn: u32, event: Result<Event, TransportError>) {
-        let call = &mut self.calls[n];
-        let name = call.name.clone();
-        if call.turn != turn {
-            self.faults.push(format!("two read the stream of {name}: {event:?}"));
-            return;
-        }
-        let message = match event {
-            Ok(Event::Pause { id, .. }) => return call.last = id.or(call.last.take()),
-            Ok(Event::Message { id, message }) => {
-                call.last = id.or(call.last.take());
-                message
-            }
-            Err(_) if call.kept => return call.warned = true,
-            Err(_) => return call.end = Some(End::Failed),
-        };
-        let body: Value = serde_json::from_slice(message.as_bytes()).expect("JSON");
-        if call.end.is_some() {
-            self.faults.push(format!("{name} heard more than its answer: {body}"));
-        } else if message.is_answer() {
-            let is_error = message.kind() == Kind::Error;
-            call.end = Some(if is_error { End::Failed } else { End::Answered });
-            let whose = if is_error { Some(&*name) } else { body["result"]["name"].as_str() };
-            if body["id"] != call.id || whose != Some(&name) {
-                self.faults.push(format!("{name} was answered {body}"));
-            }
-        } else if message.method() == Some("notifications/progress") {
-            let params = &body["params"];
-            let progress = params["progress"].as_u64().unwrap_or_default();
-            let next = call.progress + 1;
-            let fits = progress == next || (call.warned && next < progress);
-            if params["progressToken"] != TOKEN || params["message"] != *name || !fits {
-                self.faults.push(format!("{name} is at {}, and heard {body}", call.progress));
-            }
-            call.progress = progress;
-        } else {
-            let (who, session) = (call.who.clone(), Arc::clone(&call.session));
-            self.hears_unasked(&who, session, message, &body);
-        }
-    }
-
-    /// A listener hears something.
-    fn overhears(&mut self, n: usize, event: Result<Event, TransportError>) {
-        let Some(listener) = self.listeners.get_mut(n) else { return };
-        let message = match event {
-            Ok(Event::Pause { id, .. }) => return listener.last = id,
-            Ok(Event::Message { id, message }) => {
-                listener.last = id;
-                message
-            }
-            Err(_) => return,
-        };
-        let body: Value = serde_json::from_slice(message.as_bytes()).expect("JSON");
-        let said = said(&body);
-        if let (Some(talk), Some(seq)) = (said["talk"].as_u64(), said["seq"].as_u64())
-            && listener.order.insert(talk, seq).is_some_and(|last| seq <= last)
-        {
-            self.faults.push(format!("{} heard in the wrong order: {body}", listener.who));
-        }
-        let (who, session) = (listener.who.clone(), Arc::clone(&listener.session));
-        self.hears_unasked(&who, session, message, &body);
-    }
-
-    fn hears_unasked(&mut self, who: &str, session: Arc<dyn Session>, message: Message, body: &Value) {
-        match message.method() {
-            Some("notifications/tools/list_changed" | "notifications/cancelled") => return,
-            Some("notifications/message" | "roots/list") => (),
-            _ => return self.faults.push(format!("{who} heard {body}")),
-        }
-        let said = said(body);
-        let (talk, seq) = (said["talk"].as_u64(), said["seq"].as_u64());
-        if said["who"] != who {
-            self.faults.push(format!("{who} heard what is another's: {body}"));
-        }
-        let once = (who.to_owned(), talk.unwrap_or_default(), seq.unwrap_or_default());
-        if !self.heard.insert(once) {
-            self.faults.push(format!("{who} heard twice: {body}"));
-        }
-        if message.kind() == Kind::Request {
-            let said = said.clone();
-            self.questions.push((session, message, said));
-        }
-    }
-
-    /// Whether a call waits for its end and somebody reads it.
-    pub fn is_waiting(&self) -> bool {
-        !self.waiting(|call| call.reader.is_some()).is_empty()
-    }
-
-    /// How many calls came to an end, and what must have been heard and was not.
-    pub fn check(&mut self) -> usize {
-        for call in &self.calls {
-            if call.end.is_none() && call.reader.is_some() {
-                self.faults.push(format!("{} waits for ever", call.name));
-            }
-            if call.expects.is_some() && call.end != call.expects {
-                let (name, end, expects) = (&call.name, call.end, call.expects);
-                self.faults.push(format!("{name} was {end:?}, not {expects:?}"));
-            }
-        }
-        self.calls.iter().filter(|call| call.end.is_some()).count()
-    }
-}
-
-/// What the server said of itself and of whom it meant.
-fn said(body: &Value) -> &Value {
-    let params = &body["params"];
-    if params["data"].is_object() { &params["data"] } else { params }
 }

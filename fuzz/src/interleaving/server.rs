@@ -132,7 +132,7 @@ impl State {
     }
 
     /// Says that its tools have changed, which is for all.
-    pub fn announce(&mut self, n: usize) {
+    pub fn announce(&self, n: usize) {
         let Some(at) = n.checked_rem(self.talks.len()) else { return };
         if let Some(it) = self.talks.get(at).filter(|it| it.life == Life::Runs) {
             push(
@@ -221,7 +221,8 @@ impl State {
                 if owner.as_ref().is_some_and(|it| *it != who) {
                     self.faults.push(format!("{name} came to the server of {owner:?}"));
                 }
-                let inbox = Inbox::new(InboxMax { queue_len_max: 10_000, queue_bytes_max: 1 << 24 });
+                let inbox =
+                    Inbox::new(InboxMax { queue_len_max: 10_000, queue_bytes_max: 1 << 24 });
                 let streams = params["arguments"]["streams"] == true;
                 self.pending.push(Pending {
                     talk,
@@ -235,7 +236,11 @@ impl State {
                 });
                 if streams { Taken::Streams(inbox) } else { Taken::Waits(inbox) }
             }
-            _ => now(json!({})),
+            "ping" | "logging/setLevel" => now(json!({})),
+            method => {
+                let error = RpcError::new(RpcError::METHOD_NOT_FOUND, method.to_owned());
+                Taken::Now(Reply::Single(Message::error(Some(id), &error).expect("an error")))
+            }
         }
     }
 
@@ -244,11 +249,14 @@ impl State {
         let seq = answer["id"].as_u64().unwrap_or_default();
         let it = &mut self.talks[talk];
         if !it.asked.remove(&seq) {
-            self.faults.push(format!("server {talk} was answered to what it did not ask: {answer}"));
+            self.faults
+                .push(format!("server {talk} was answered to what it did not ask: {answer}"));
         }
         let result = &answer["result"];
         if result.is_object()
-            && (result["talk"] != talk || result["seq"] != seq || it.owner.as_deref() != result["who"].as_str())
+            && (result["talk"] != talk
+                || result["seq"] != seq
+                || it.owner.as_deref() != result["who"].as_str())
         {
             let owner = &it.owner;
             self.faults.push(format!("server {talk} of {owner:?} was given the answer {answer}"));
@@ -313,7 +321,9 @@ impl Session for Handle {
         async move {
             match self.life() {
                 Life::Runs => (),
-                Life::Dead => return Err(TransportError::new(ErrorKind::Closed, "it died").unsent()),
+                Life::Dead => {
+                    return Err(TransportError::new(ErrorKind::Closed, "it died").unsent());
+                }
                 Life::Forgotten => {
                     return Err(TransportError::new(ErrorKind::NoSession, "it is forgotten"));
                 }

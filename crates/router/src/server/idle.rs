@@ -182,41 +182,66 @@ fn options(isolation: Isolation, wire: Wire) -> Options {
     Options { startup: Startup::Lazy, isolation, wire, ..Options::default() }
 }
 
-/// Which servers: every way to share, over either kind of wire.
-const SERVERS: [(Isolation, Wire); 5] = [
-    (Isolation::Auto, Wire::Child),
-    (Isolation::Auto, Wire::Http),
-    (Isolation::Shared, Wire::Child),
-    (Isolation::Session, Wire::Child),
-    (Isolation::Request, Wire::Child),
-];
+/// Of whatever kind the server is.
+async fn a_day_leaves_nothing_behind(isolation: Isolation, wire: Wire) {
+    let metrics = Handle::current().metrics();
+    let double = Double::new();
+    let server = double.server(options(isolation, wire));
+    server.start();
+    tokio::time::sleep(PACE).await;
+    let tasks = metrics.num_alive_tasks();
+    let mut day = Day { double, server, traces: Traces::default(), held: Vec::new() };
+    day.live(None).await;
+
+    let inner = &day.server.0.inner;
+    assert!(500 < day.traces.sessions.len(), "{}", day.traces.sessions.len());
+    assert_eq!(day.traces.alive(), (0, 0), "sessions, links");
+    assert_eq!(metrics.num_alive_tasks(), tasks);
+    assert_eq!((inner.detached.len(), inner.tasks.len()), (0, 1));
+    let status = day.server.status();
+    let counts = (status.sessions, status.links, status.in_flight, status.waiting);
+    assert_eq!(counts, (0, 0, 0, 0));
+    assert!(inner.sessions.is_empty());
+    let opened = day.double.opened.load(Ordering::Relaxed);
+    let running = (0..opened).filter(|it| !day.double.talk(*it).is_over()).count();
+    assert_eq!(running, 0, "of {opened} servers");
+}
 
 #[tokio::test(start_paused = true)]
-async fn a_day_leaves_nothing_behind() {
-    let metrics = Handle::current().metrics();
-    for (isolation, wire) in SERVERS {
-        let double = Double::new();
-        let server = double.server(options(isolation, wire));
-        server.start();
-        tokio::time::sleep(PACE).await;
-        let tasks = metrics.num_alive_tasks();
-        let mut day = Day { double, server, traces: Traces::default(), held: Vec::new() };
-        day.live(None).await;
+async fn a_day_with_children() {
+    a_day_leaves_nothing_behind(Isolation::Auto, Wire::Child).await;
+}
 
-        let inner = &day.server.0.inner;
-        let what = format!("{isolation:?} over {wire:?}");
-        assert!(500 < day.traces.sessions.len(), "{what}: {}", day.traces.sessions.len());
-        assert_eq!(day.traces.alive(), (0, 0), "{what}: sessions, links");
-        assert_eq!(metrics.num_alive_tasks(), tasks, "{what}");
-        assert_eq!((inner.detached.len(), inner.tasks.len()), (0, 1), "{what}");
-        let status = day.server.status();
-        let counts = (status.sessions, status.links, status.in_flight, status.waiting);
-        assert_eq!(counts, (0, 0, 0, 0), "{what}");
-        assert!(inner.sessions.is_empty(), "{what}");
-        let opened = day.double.opened.load(Ordering::Relaxed);
-        let running = (0..opened).filter(|it| !day.double.talk(*it).is_over()).count();
-        assert_eq!(running, 0, "{what}: of {opened} servers");
-    }
+#[tokio::test(start_paused = true)]
+async fn a_day_with_a_server_of_http() {
+    a_day_leaves_nothing_behind(Isolation::Auto, Wire::Http).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_with_a_child_that_all_share() {
+    a_day_leaves_nothing_behind(Isolation::Shared, Wire::Child).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_with_a_child_for_each_session() {
+    a_day_leaves_nothing_behind(Isolation::Session, Wire::Child).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_with_a_child_for_each_request() {
+    a_day_leaves_nothing_behind(Isolation::Request, Wire::Child).await;
+}
+
+/// Found, and ended before it is listened to: nobody waits for what will never come.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_session_that_is_over_ends_at_once() {
+    let server = Double::new().server(options(Isolation::Auto, Wire::Child));
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    client.session.close().await;
+    let mut events = client.session.listen(None).await.unwrap();
+    assert!(events.next().await.is_none());
+    drop((events, client));
+    assert!(server.0.inner.sessions.is_empty());
 }
 
 /// A session that lives through it on a link that all share, and the link.

@@ -99,6 +99,11 @@ impl ClientSession {
                 }
                 None => Inbox::new(max),
             };
+            // Ended since it was found: its client opens another stream, or learns that it is over.
+            if state.closed {
+                inbox.finish(Ok(None));
+                return stream::poll_fn(move |cx| inbox.poll_next(cx)).boxed();
+            }
             // A client that lost a stream and opens another must not be kept out by the lost one.
             while options.stream_max.max(1) <= state.listeners.len() {
                 state.listeners.remove(0).finish(Ok(None));
