@@ -15,11 +15,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use mcp_jsonrpc::{Era, ProtocolVersion};
 use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 use transport_sse::body::Outgoing;
+use transport_streamable::header::PROTOCOL_VERSION;
 
 use crate::{
     head::{self, HeadMax},
@@ -219,12 +221,23 @@ fn answer(
             return Ok(door.refuse(&unreadable));
         }
         let gets = request.method() == Method::GET;
+        if is_modern(&request) {
+            // Who closes its end takes the request back, answered or not.
+            noted.listens();
+        }
         let response = door.answer(request).await;
         if gets && !response.body().is_end_stream() && response.body().as_whole().is_none() {
             noted.listens();
         }
         Ok(response)
     })
+}
+
+/// Whether a request says that it is in a revision without sessions.
+fn is_modern(request: &Request<Incoming>) -> bool {
+    let version = request.headers().get(PROTOCOL_VERSION).and_then(|it| it.to_str().ok());
+    let version = version.and_then(|it| it.trim().parse::<ProtocolVersion>().ok());
+    request.method() == Method::POST && version.is_some_and(|it| it.era() == Era::Modern)
 }
 
 /// Reads until it is clear which HTTP this is.

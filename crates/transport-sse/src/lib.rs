@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+pub mod base64;
 pub mod body;
 pub mod client;
 pub mod events;

@@ -2,7 +2,7 @@
 
 use hyper::{
     HeaderMap,
-    header::{ACCEPT, CONTENT_TYPE, HeaderName},
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use mcp_jsonrpc::{
     ProtocolVersion,
@@ -27,6 +27,10 @@ pub struct Fields {
     pub session: Session,
     /// The event to resume after.
     pub after: Option<EventId>,
+    /// The method, as mirrored from the body (2026-07-28).
+    pub method: Mirrored,
+    /// What the request is about, as mirrored from the body (2026-07-28).
+    pub name: Mirrored,
     /// What to pass on unread.
     pub carried: Vec<(Box<str>, Box<str>)>,
 }
@@ -41,6 +45,18 @@ pub enum Version {
     Known(ProtocolVersion),
     /// Something else, as written.
     Unknown(Box<str>),
+}
+
+/// A field that repeats what the body says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mirrored {
+    /// Not there.
+    #[default]
+    Missing,
+    /// As it came, not decoded.
+    Text(Box<str>),
+    /// There twice, or with what no such field may hold.
+    Unreadable,
 }
 
 /// The session a request names.
@@ -79,7 +95,11 @@ impl Fields {
                     let id = id.filter(|_| fields.session == Session::Unnamed);
                     fields.session = id.map_or(Session::Malformed, Session::Named);
                 }
-                "mcp-protocol-version" => fields.version = Version::read(value.as_bytes()),
+                "mcp-protocol-version" => {
+                    fields.version = fields.version.and(Version::read(value.as_bytes()));
+                }
+                "mcp-method" => fields.method = fields.method.and(value),
+                "mcp-name" => fields.name = fields.name.and(value),
                 "last-event-id" => fields.after = value.to_str().ok().and_then(EventId::new),
                 "traceparent" | "tracestate" | "baggage" => fields.carried.extend(carries()),
                 other if other.starts_with(PARAM_PREFIX) => fields.carried.extend(carries()),
@@ -90,9 +110,39 @@ impl Fields {
     }
 }
 
+// === impl Mirrored ===
+
+impl Mirrored {
+    /// What this and another field of the name come to.
+    fn and(self, value: &HeaderValue) -> Self {
+        match (self, value.to_str()) {
+            (Self::Missing, Ok(text)) => Self::Text(text.trim().into()),
+            _ => Self::Unreadable,
+        }
+    }
+}
+
 // === impl Version ===
 
 impl Version {
+    /// What this and another field of the name come to: one that says the same is none.
+    fn and(self, other: Self) -> Self {
+        match self {
+            Self::Unnamed => other,
+            one if one == other => one,
+            one => Self::Unknown(format!("{}, {}", one.as_str(), other.as_str()).into()),
+        }
+    }
+
+    /// As written.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Unnamed => "",
+            Self::Known(version) => version.as_str(),
+            Self::Unknown(text) => text,
+        }
+    }
+
     fn read(value: &[u8]) -> Self {
         let text = String::from_utf8_lossy(value);
         let text = text.trim();
@@ -160,8 +210,6 @@ pub fn is_json(headers: &HeaderMap) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {

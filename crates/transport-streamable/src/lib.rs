@@ -1,13 +1,13 @@
-//! Streamable HTTP, with sessions: 2025-03-26 to 2025-11-25.
+//! Streamable HTTP, with sessions (2025-03-26 to 2025-11-25) and without (2026-07-28).
 //!
 //! * [`server`] offers a [`Transport`](mcp_jsonrpc::transport::Transport) at one address.
 //! * [`client`] is a `Transport` that reaches a server at one URL; [`client::Auto`] finds out
 //!   whether there is Streamable HTTP or its predecessor.
-//! * [`header`] names the fields both put beside the body.
+//! * [`header`] names the fields both put beside the body, and [`mirror`] those which repeat what
+//!   2026-07-28 has in it.
 //!
 //! Listeners, `Origin` and `Host` checks, tokens, routes and logs are not here: a [`server::Server`]
-//! answers one request, whoever received it.  The form of 2026-07-28, without sessions, is not
-//! spoken yet; who asks for it is told so in words that its clients begin again from.
+//! answers one request, whoever received it.
 //!
 //! # An MCP server inside another service
 //!
@@ -45,5 +45,6 @@
 pub mod client;
 mod era;
 pub mod header;
+pub mod mirror;
 mod refusal;
 pub mod server;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::{Response, StatusCode};
 use mcp_jsonrpc::{
     Id, Message, ParseError, ProtocolVersion, RpcError,
+    modern::DISCOVER,
     transport::{ErrorKind, TransportError},
 };
 use serde::Serialize;
@@ -96,22 +97,72 @@ impl Refusal {
         Self { id: Message::salvage_id(raw), ..refusal }
     }
 
-    /// A revision that is not spoken here: those that are, for the client to choose from.
+    /// The same for a request of 2026-07-28, whose clients know which statuses mean what.
+    ///
+    /// A client that asks for the first time, what there is or which tools, takes a `4xx` for a
+    /// server of another era, and hears with a `5xx` that it is none of its business.  Others keep
+    /// what [`Stage::Asking`] has: their clients give up on the connection otherwise.
+    pub(crate) fn of_modern(error: &TransportError, method: &str) -> Self {
+        let begins = method == DISCOVER || method.ends_with("/list");
+        let (status, code) = match error.kind() {
+            ErrorKind::Invalid(code) => (status_of(*code), *code),
+            _ if !begins => (StatusCode::OK, RpcError::INTERNAL),
+            ErrorKind::Unavailable { .. } | ErrorKind::Exhausted => {
+                (StatusCode::SERVICE_UNAVAILABLE, RpcError::INTERNAL)
+            }
+            ErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, RpcError::INTERNAL),
+            _ => (StatusCode::BAD_GATEWAY, RpcError::INTERNAL),
+        };
+        let refusal = Self::of(error, Stage::Telling);
+        let error = RpcError::new(code, error.said().to_string());
+        let retry_after = refusal.retry_after.filter(|_| status == StatusCode::SERVICE_UNAVAILABLE);
+        Self { status, error, retry_after, ..refusal }
+    }
+
+    /// A field contradicts the body, or is not there.
+    pub(crate) fn mismatch(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, RpcError::HEADER_MISMATCH, words)
+    }
+
+    /// A revision that nobody has spoken of: those that are served, the newest first.
+    pub(crate) fn of_unknown_version(requested: &str) -> Self {
+        let mut supported = ProtocolVersion::ALL.map(ProtocolVersion::as_str);
+        supported.reverse();
+        let words = format!(
+            "protocol revision `{requested}` is not spoken here; {} are, those before 2026-07-28 \
+             after `initialize`",
+            supported.join(", ")
+        );
+        Self::versions(requested, &supported, words)
+    }
+
+    /// A revision that is not spoken here, or not in a session: those that are, for the client to
+    /// choose from.
     pub(crate) fn of_version(requested: &str) -> Self {
-        #[derive(Serialize)]
-        struct Data<'a> {
-            supported: [&'static str; ProtocolVersion::LEGACY.len()],
-            requested: &'a str,
-        }
         let supported = ProtocolVersion::LEGACY.map(ProtocolVersion::as_str);
         let words = format!(
             "protocol revision `{requested}` is not spoken here; begin with `initialize`, in one \
              of {}",
             supported.join(", ")
         );
+        Self::versions(requested, &supported, words)
+    }
+
+    fn versions(requested: &str, supported: &[&'static str], words: String) -> Self {
+        #[derive(Serialize)]
+        struct Data<'a> {
+            supported: &'a [&'static str],
+            requested: &'a str,
+        }
         let refusal = Self::new(StatusCode::BAD_REQUEST, RpcError::UNSUPPORTED_VERSION, words);
         let error = refusal.error.with_data(&Data { supported, requested });
         Self { error, ..refusal }
+    }
+
+    /// What a client sees first.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> (u16, i32) {
+        (self.status.as_u16(), self.error.code)
     }
 
     /// `405 Method Not Allowed`.
@@ -141,6 +192,20 @@ impl Refusal {
             respond::retry_after(&mut response, *wait);
         }
         respond::noted(response, Note { reason: Some(self.reason.into()), ..note })
+    }
+}
+
+/// The status of an answer in 2026-07-28 that is an error of this code.
+pub(crate) fn status_of(code: i32) -> StatusCode {
+    match code {
+        // Only the body tells it from an address where there is nothing.
+        RpcError::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        RpcError::HEADER_MISMATCH
+        | RpcError::MISSING_CLIENT_CAPABILITY
+        | RpcError::UNSUPPORTED_VERSION
+        | RpcError::PARSE
+        | RpcError::INVALID_REQUEST => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
     }
 }
 

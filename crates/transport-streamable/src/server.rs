@@ -1,7 +1,8 @@
-//! Clients that speak Streamable HTTP with sessions, 2025-03-26 to 2025-11-25.
+//! Clients that speak Streamable HTTP, with sessions (2025-03-26 to 2025-11-25) and without.
 
 mod answer;
 mod batch;
+mod modern;
 mod streams;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -22,8 +23,9 @@ use transport_sse::{
 };
 
 use crate::{
-    era,
+    era::{self, Form},
     header::{self, Accept, Fields},
+    mirror::Mirrors,
     refusal::{Refusal, Stage},
 };
 use answer::Asking;
@@ -54,6 +56,13 @@ pub struct ServerOptions {
     /// [`func::from_fn`](mcp_jsonrpc::transport::func::from_fn).  Such a server has no event
     /// stream to listen to, and nothing to end.  No.
     pub stateless: bool,
+    /// Serves 2026-07-28 beside the revisions with sessions: for transports that take openings in
+    /// it, or say [`Unsupported`](ErrorKind::Unsupported) to them.  Otherwise its requests are
+    /// refused, in words that its clients begin again from with `initialize`.  No.
+    pub modern: bool,
+    /// Which parameters of tools are mirrored into fields, to be compared with them (2026-07-28).
+    /// Those of tools it does not know are passed on as they came.
+    pub mirrors: Option<Arc<dyn Mirrors>>,
     /// What messages are taken, and how many of them in a batch.
     pub limits: Limits,
 }
@@ -71,6 +80,8 @@ impl Default for ServerOptions {
             close_timeout: Duration::from_secs(5),
             strict_accept: false,
             stateless: false,
+            modern: false,
+            mirrors: None,
             limits: Limits::default(),
         }
     }
@@ -178,8 +189,11 @@ impl Server {
         message: Message,
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
+        let version = match era::judge(&head.fields, &message, self.options.modern)? {
+            Form::Legacy(version) => version,
+            Form::Modern => return self.modern(head, message, note).await,
+        };
         let Head { fields, accept, caller } = head;
-        let version = era::judge(&fields, Some(&message))?;
         let opens = fields.session == header::Session::Unnamed
             && message.kind() == Kind::Request
             && message.method() == Some("initialize");
@@ -275,7 +289,7 @@ impl Server {
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, words));
         }
         let fields = Fields::read(headers);
-        let version = era::judge(&fields, None)?;
+        let version = era::legacy(&fields)?;
         let session = self.find(&fields.session, caller, note)?;
         if !is_get {
             return Ok(respond::events_head());
@@ -305,7 +319,7 @@ impl Server {
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
         let fields = Fields::read(headers);
-        era::judge(&fields, None)?;
+        era::legacy(&fields)?;
         let session = self.find(&fields.session, caller, note)?;
         let closing = self.tasks.spawn(async move { session.close().await });
         if tokio::time::timeout(self.options.close_timeout, closing).await.is_err() {

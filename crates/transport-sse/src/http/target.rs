@@ -13,6 +13,7 @@ use hyper::{
 use tracing::warn;
 
 use super::idle::{Idle, IdleMax};
+use crate::base64;
 
 /// A server behind HTTP.  Clones share the name, and the connections that are not in use.
 #[derive(Clone)]
@@ -176,7 +177,7 @@ fn read_url(text: &str) -> Result<(Uri, Option<HeaderValue>), Box<str>> {
         return Ok((url, None));
     };
     let unescaped = unescape(credentials).ok_or("its credentials are badly escaped")?;
-    let mut basic = HeaderValue::try_from(format!("Basic {}", base64(&unescaped)))
+    let mut basic = HeaderValue::try_from(format!("Basic {}", base64::encode(&unescaped)))
         .map_err(|error| error.to_string())?;
     basic.set_sensitive(true);
     let host = host.to_owned();
@@ -199,21 +200,6 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
         out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
     }
     Some(out)
-}
-
-/// Base64 with padding (RFC 4648 §4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4_usize {
-            let digit = DIGITS.get((bits >> (18 - 6 * at)) as usize & 63).copied();
-            out.push(if at <= three.len() { char::from(digit.unwrap_or(b'=')) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -257,12 +243,5 @@ mod tests {
         let target = HttpTarget::new("a", "https://h/", headers).unwrap();
         assert_eq!(target.headers.len(), 1);
         assert!(target.is_tls());
-    }
-
-    #[test]
-    fn base64_pads() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
     }
 }

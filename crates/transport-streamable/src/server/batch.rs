@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     era,
-    header::Accept,
+    header::{self, Accept},
     refusal::{Refusal, Stage},
 };
 
@@ -38,7 +38,13 @@ impl Server {
     ) -> Result<Response<Outgoing>, Refusal> {
         let Head { fields, accept, caller } = head;
         note.rpc_method = messages.iter().find_map(Message::method).map(Into::into);
-        let version = era::judge(&fields, None)?;
+        if self.options.modern
+            && fields.version == header::Version::Known(ProtocolVersion::V2026_07_28)
+        {
+            let words = "2026-07-28 has no batches; post one request or notification at a time";
+            return Err(refuse(StatusCode::BAD_REQUEST, words));
+        }
+        let version = era::legacy(&fields)?;
         if version.is_some_and(|version| version != ProtocolVersion::V2025_03_26) {
             let words = "only revision 2025-03-26 has batches; post one message at a time";
             return Err(refuse(StatusCode::BAD_REQUEST, words));

@@ -1,6 +1,7 @@
 //! The server half.
 
 mod failures;
+mod modern;
 mod streams;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, future, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 use hyper::{Request, Response, body::Body};
 use mcp_jsonrpc::{
     Id, Message,
