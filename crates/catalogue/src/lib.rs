@@ -6,6 +6,8 @@
 //! one, whoever else comes or goes; whose an address is, and how one that two have is told apart
 //! ([`uris`]); and how lists are answered, page by page.
 //!
+//! [`search`] puts three tools in the place of all of a view's.
+//!
 //! Nothing here does I/O, waits or keeps time: whoever asks servers and answers clients does.
 
 mod catalogue;
@@ -16,6 +18,7 @@ mod lost;
 pub mod names;
 mod object;
 mod rewrite;
+pub mod search;
 mod shape;
 pub mod uris;
 mod view;

@@ -33,6 +33,10 @@ impl<'a> Object<'a> {
         self.0.iter().any(|(it, _)| it == name)
     }
 
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Takes a member away; whether it was there.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let before = self.0.len();
