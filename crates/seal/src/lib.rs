@@ -21,11 +21,13 @@
 //! Nothing here reads a file: see the crate `store` for where keys are kept.
 
 mod clock;
+mod digest;
 mod key;
 mod keyring;
 mod text;
 
 pub use clock::Clock;
+pub use digest::digest;
 pub use key::{Key, KeyId};
 pub use keyring::{Keyring, OPENED_LEN_MAX};
 

@@ -38,6 +38,7 @@ pub fn document() -> String {
         (Way::ToClient, "On the way to an older client"),
         (Way::ToServer, "On the way to an older server, or on behalf of an older client"),
         (Way::Down, "Between a server of 2026-07-28 and a client with a handshake"),
+        (Way::Up, "Between a server with a handshake and a client of 2026-07-28"),
     ] {
         out += &format!(
             "\n## {title}\n\n| name | what | since | becomes | lost |\n|---|---|---|---|---|\n"

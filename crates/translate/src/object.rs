@@ -66,6 +66,10 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn values(&self) -> impl Iterator<Item = &RawValue> {
         self.0.iter().map(|(_, value)| &**value)
     }

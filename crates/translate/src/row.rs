@@ -4,7 +4,11 @@
 
 use mcp_jsonrpc::ProtocolVersion;
 
-use crate::{content, handshake, methods, modern::down, questions, tools};
+use crate::{
+    content, handshake, methods,
+    modern::{down, up},
+    questions, tools,
+};
 
 /// What one revision has and an older one has not, and what becomes of it on its way there.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub enum Way {
     ToServer,
     /// The client has a handshake, and its server speaks 2026-07-28.
     Down,
+    /// The server has a handshake, and its client speaks 2026-07-28.
+    Up,
 }
 
 /// What does not arrive.
@@ -94,4 +100,21 @@ pub const ROWS: &[&Row] = &[
     &down::SUBSCRIPTIONS,
     &down::ROOTS_CHANGED,
     &down::TASKS,
+    &up::DISCOVER,
+    &up::SESSION,
+    &up::REQUEST_META,
+    &up::RESULT_TYPE,
+    &up::CACHE,
+    &up::NOT_FOUND,
+    &up::RESERVED,
+    &up::QUESTIONS,
+    &up::UNATTRIBUTED,
+    &up::URL_REQUIRED,
+    &up::ELICITATION_DONE,
+    &up::LISTEN,
+    &up::LOGS,
+    &up::PROGRESS,
+    &up::ROOTS,
+    &up::CORE_TASKS,
+    &up::REMOVED,
 ];

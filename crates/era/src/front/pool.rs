@@ -1,0 +1,275 @@
+//! The sessions that are kept: for each caller, and for all clients of his that can do the same.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use mcp_jsonrpc::transport::{Caller, ErrorKind, TransportError};
+use serde_json::value::RawValue;
+
+use super::{
+    Inner,
+    pooled::{Known, Place, Pooled},
+    wants::{Can, Level},
+};
+
+/// For how many callers it is known what their server can do, sessions or not.
+const KNOWN_MAX: usize = 4096;
+
+/// Who asks, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Who {
+    pub(super) caller: Caller,
+    /// The address of the endpoint in front.
+    pub(super) at: Arc<str>,
+}
+
+/// The sessions that are kept.
+#[derive(Default)]
+pub(super) struct Pool {
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    known: Mutex<HashMap<Subject, Arc<Known>>>,
+    /// Sessions that are open or being opened.
+    open: Arc<AtomicUsize>,
+}
+
+type Subject = Option<Arc<str>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    subject: Subject,
+    can: Arc<str>,
+}
+
+/// The sessions of one key.
+#[derive(Default)]
+struct Slot {
+    /// Held by whoever opens one, so that the others wait for that.
+    opening: Arc<tokio::sync::Mutex<()>>,
+    state: Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    sessions: Vec<Arc<Pooled>>,
+    /// How often opening one has failed, and how it did the last time.
+    failures: u64,
+    failure: Option<(ErrorKind, String)>,
+}
+
+/// One session's place among those there may be.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicUsize>);
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn len(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// What is known of the server without asking it.
+    pub(super) fn known(&self, caller: &Caller) -> Option<Arc<Known>> {
+        lock(&self.known).get(&caller.subject).cloned()
+    }
+
+    fn slot(&self, key: Key) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry(key).or_default())
+    }
+
+    fn all(&self) -> Vec<Arc<Pooled>> {
+        let slots: Vec<_> = lock(&self.slots).values().cloned().collect();
+        slots.iter().flat_map(|slot| lock(&slot.state).sessions.clone()).collect()
+    }
+
+    /// Takes a session out, so that nobody finds it any more.
+    pub(super) fn remove(&self, session: &Arc<Pooled>) {
+        let key = Key::of(&session.who.caller, &session.can);
+        let mut slots = lock(&self.slots);
+        let Some(slot) = slots.get(&key) else { return };
+        let is_empty = {
+            let mut state = lock(&slot.state);
+            state.sessions.retain(|it| !Arc::ptr_eq(it, session));
+            state.sessions.is_empty()
+        };
+        // Whoever is opening one holds the slot too.
+        if is_empty && Arc::strong_count(slot) == 1 {
+            slots.remove(&key);
+        }
+    }
+
+    pub(super) async fn close_all(&self) {
+        let all = self.all();
+        futures::future::join_all(all.iter().map(|session| session.close())).await;
+        for session in &all {
+            self.remove(session);
+        }
+    }
+
+    fn take_seat(&self, max: usize) -> Option<Seat> {
+        let another = |open: usize| (open < max).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).ok()?;
+        Some(Seat(Arc::clone(&self.open)))
+    }
+
+    fn note(&self, caller: &Caller, known: &Arc<Known>) {
+        let mut all = lock(&self.known);
+        if KNOWN_MAX <= all.len() && !all.contains_key(&caller.subject) {
+            all.clear();
+        }
+        all.insert(caller.subject.clone(), Arc::clone(known));
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("open", &self.len()).finish_non_exhaustive()
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn of(caller: &Caller, can: &Can) -> Self {
+        Self { subject: caller.subject.clone(), can: Arc::clone(&can.declared) }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A place for one more request in a session that has one.
+    fn enter(&self, max: usize, parks: bool, level: Option<Level>) -> Option<Place> {
+        let mut state = lock(&self.state);
+        state.sessions.retain(|session| session.is_open());
+        state.sessions.iter().find_map(|session| session.enter(max, parks, level))
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// A place for a request in a session of this caller and client; opens one where there is none.
+    ///
+    /// # Errors
+    ///
+    /// What opening the session failed with; [`ErrorKind::Exhausted`] where there are as many as
+    /// may be, and all are in use.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        who: &Who,
+        can: &Can,
+        client: Option<&RawValue>,
+        wants: (bool, Option<Level>),
+    ) -> Result<Place, TransportError> {
+        let slot = self.pool.slot(Key::of(&who.caller, can));
+        let max = self.options.calls_per_session_max.max(1);
+        let (parks, level) = wants;
+        loop {
+            if let Some(place) = slot.enter(max, parks, level) {
+                return Ok(place);
+            }
+            if self.stop.is_cancelled() {
+                let kind = ErrorKind::Unavailable { retry_after: None };
+                return Err(TransportError::new(kind, "the gateway is being shut down"));
+            }
+            let failures = lock(&slot.state).failures;
+            let opening = Arc::clone(&slot.opening).lock_owned().await;
+            if let Some(place) = slot.enter(max, parks, level) {
+                return Ok(place);
+            }
+            {
+                let state = lock(&slot.state);
+                // Whoever waited while it failed need not try it once more.
+                if let (true, Some((kind, what))) = (failures < state.failures, &state.failure) {
+                    return Err(TransportError::new(kind.clone(), what.clone()));
+                }
+            }
+            let seat = self.seat().await?;
+            let (inner, who, can) = (Arc::clone(self), who.clone(), can.clone());
+            let client = client.map(ToOwned::to_owned);
+            let found = Arc::clone(&slot);
+            // A task: whoever began it may leave, and what was begun is to be used by the next.
+            let opened = self.tasks.spawn(async move {
+                let opened = Pooled::open(&inner, who, can, client, seat).await;
+                let mut state = lock(&found.state);
+                let opened = match opened {
+                    Ok(session) => {
+                        inner.pool.note(&session.who.caller, &session.known);
+                        state.failure = None;
+                        state.sessions.push(session);
+                        Ok(())
+                    }
+                    Err(error) => {
+                        state.failures += 1;
+                        state.failure = Some((error.kind().clone(), error.said().to_string()));
+                        inner.doubt();
+                        Err(error)
+                    }
+                };
+                drop(state);
+                drop(opening);
+                opened
+            });
+            opened.await.map_err(|error| {
+                let what = "a session could not be opened";
+                TransportError::new(ErrorKind::Closed, what).because(error).unsent()
+            })??;
+        }
+    }
+
+    /// A seat for one more session; where there is none, that of the one that is idle longest.
+    async fn seat(&self) -> Result<Seat, TransportError> {
+        let max = self.options.session_max.max(1);
+        if let Some(seat) = self.pool.take_seat(max) {
+            return Ok(seat);
+        }
+        let all = self.pool.all();
+        let idle = all.iter().filter_map(|it| Some((it.idle_since()?, it)));
+        if let Some((_, session)) = idle.min_by_key(|(since, _)| *since)
+            && session.retire()
+        {
+            self.pool.remove(session);
+            session.close().await;
+        }
+        drop(all);
+        self.pool.take_seat(max).ok_or_else(|| {
+            let what = format!("{max} sessions are kept with this server, and all are in use");
+            TransportError::new(ErrorKind::Exhausted, what)
+        })
+    }
+
+    /// Closes what nobody has used for long enough, and what has ended.
+    pub(super) async fn sweep(self: &Arc<Self>) {
+        let timeout = self.options.session_idle_timeout;
+        for session in self.pool.all() {
+            session.refuse_late(&self.options).await;
+            if !session.is_open() {
+                self.pool.remove(&session);
+                continue;
+            }
+            let Some(since) = session.idle_since() else { continue };
+            if timeout <= since.elapsed() && session.retire() {
+                self.pool.remove(&session);
+                session.close().await;
+            } else {
+                session.quieten().await;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,202 @@
+//! What a request of 2026-07-28 says about itself, and wants.
+
+use std::sync::Arc;
+
+use mcp_jsonrpc::{Message, RpcError, modern};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+/// How long what a client can do may be, as JSON.
+const CAPABILITIES_LEN_MAX: usize = 8 << 10;
+
+/// How grave a log message may be, from the least.
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// What a request wants.
+#[derive(Debug)]
+pub(super) struct Wants {
+    pub(super) can: Can,
+    pub(super) client_info: Option<Box<RawValue>>,
+    pub(super) level: Option<Level>,
+    /// Its client's own progress token.
+    pub(super) token: Option<Box<RawValue>>,
+    /// What it brings along where it is tried again.
+    pub(super) retry: Option<Retry>,
+}
+
+/// A request that is tried again with answers.
+#[derive(Debug)]
+pub(super) struct Retry {
+    pub(super) state: Option<String>,
+    pub(super) responses: Option<Box<RawValue>>,
+}
+
+/// What a client can do: the same text for all that can do the same.
+#[derive(Clone, Debug)]
+pub(super) struct Can {
+    /// As `initialize` says it.
+    pub(super) declared: Arc<str>,
+    roots: bool,
+    sampling: bool,
+    sampling_tools: bool,
+    form: bool,
+    pub(super) url: bool,
+}
+
+/// How grave a log message is at least, by its place among all levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Level(u8);
+
+// === impl Wants ===
+
+impl Wants {
+    /// Reads what a request says.
+    ///
+    /// # Errors
+    ///
+    /// What its client is answered.
+    pub(super) fn read(message: &Message) -> Result<Self, RpcError> {
+        #[derive(Default, Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow, default, rename = "_meta")]
+            meta: Option<modern::RequestMeta<'a>>,
+            #[serde(borrow, default, rename = "inputResponses")]
+            responses: Option<&'a RawValue>,
+            #[serde(borrow, default, rename = "requestState")]
+            state: Option<&'a RawValue>,
+        }
+        let params: Params<'_> = match message.body() {
+            None | Some("null") => Params::default(),
+            Some(_) => message.read().map_err(|error| invalid(format!("`params`: {error}")))?,
+        };
+        let meta = params.meta.unwrap_or_default();
+        let state = params.state.map(|state| {
+            let text = serde_json::from_str::<String>(state.get());
+            text.map_err(|_| invalid("`requestState` is no string"))
+        });
+        let state = state.transpose()?;
+        let responses = params.responses.map(ToOwned::to_owned);
+        let is_retry = state.is_some() || responses.is_some();
+        Ok(Self {
+            can: Can::read(meta.capabilities)?,
+            client_info: meta.client_info.map(ToOwned::to_owned),
+            level: meta.log_level.map(Level::read).transpose()?,
+            token: meta.progress.map(ToOwned::to_owned),
+            retry: is_retry.then_some(Retry { state, responses }),
+        })
+    }
+}
+
+// === impl Can ===
+
+impl Can {
+    fn read(declared: Option<&RawValue>) -> Result<Self, RpcError> {
+        let text = declared.map_or("{}", RawValue::get);
+        if CAPABILITIES_LEN_MAX < text.len() {
+            let words =
+                format!("the client's capabilities are more than {CAPABILITIES_LEN_MAX} bytes");
+            return Err(invalid(words));
+        }
+        let declared: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|_| invalid(format!("`{}` is no object", modern::CLIENT_CAPABILITIES)))?;
+        let part = |name: &str| declared.get(name).and_then(Value::as_object);
+        let named = |name: &str, members: [&str; 2]| {
+            let part = part(name)?;
+            let there =
+                members.into_iter().filter(|it| part.get(*it).is_some_and(Value::is_object));
+            Some(there.map(|it| (it.to_owned(), json!({}))).collect::<Map<_, _>>())
+        };
+        let sampling = named("sampling", ["context", "tools"]);
+        let mut elicitation = named("elicitation", ["form", "url"]);
+        if let Some(modes) = elicitation.as_mut().filter(|modes| modes.is_empty()) {
+            // An empty object means forms.
+            modes.insert("form".to_owned(), json!({}));
+        }
+        let has = |part: &Option<Map<String, Value>>, name: &str| {
+            part.as_ref().is_some_and(|part| part.contains_key(name))
+        };
+        let roots = part("roots").is_some();
+        let (is_sampling, sampling_tools) = (sampling.is_some(), has(&sampling, "tools"));
+        let (form, url) = (has(&elicitation, "form"), has(&elicitation, "url"));
+        let mut extensions = part("extensions").cloned().unwrap_or_default();
+        extensions.remove(modern::TASKS);
+        let mut said = Map::new();
+        let parts = [
+            ("elicitation", elicitation),
+            ("experimental", part("experimental").cloned()),
+            ("extensions", Some(extensions).filter(|it| !it.is_empty())),
+            ("roots", roots.then(Map::new)),
+            ("sampling", sampling),
+        ];
+        for (name, part) in parts {
+            if let Some(part) = part {
+                said.insert(name.to_owned(), Value::Object(part));
+            }
+        }
+        let declared = Arc::from(Value::Object(said).to_string());
+        Ok(Self { declared, roots, sampling: is_sampling, sampling_tools, form, url })
+    }
+
+    /// Whether its client may be asked for its roots.
+    pub(super) fn has_roots(&self) -> bool {
+        self.roots
+    }
+
+    /// Whether a client that can do this may be asked this.
+    pub(super) fn allows(&self, question: &Message) -> bool {
+        #[derive(Default, Deserialize)]
+        struct Asked<'a> {
+            #[serde(default)]
+            mode: Option<String>,
+            #[serde(borrow, default)]
+            tools: Option<&'a RawValue>,
+        }
+        let asked: Asked<'_> = question.read().unwrap_or_default();
+        match question.method().unwrap_or_default() {
+            "roots/list" => self.roots,
+            "sampling/createMessage" => {
+                self.sampling && (self.sampling_tools || asked.tools.is_none())
+            }
+            "elicitation/create" if asked.mode.as_deref() == Some("url") => self.url,
+            "elicitation/create" => self.form,
+            _ => false,
+        }
+    }
+}
+
+// === impl Level ===
+
+impl Level {
+    /// What is never more than anybody wants.
+    pub(super) const LEAST: Self = Self(7);
+
+    fn read(level: &RawValue) -> Result<Self, RpcError> {
+        let name: String = serde_json::from_str(level.get()).unwrap_or_default();
+        let found = Self::named(&name);
+        found.ok_or_else(|| invalid(format!("`{}` is no log level", modern::LOG_LEVEL)))
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let at = LEVELS.iter().position(|it| *it == name)?;
+        u8::try_from(at).ok().map(Self)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        LEVELS.get(usize::from(self.0)).copied().unwrap_or("emergency")
+    }
+
+    /// Whether a log message is as grave.
+    pub(super) fn hears(self, log: &Message) -> bool {
+        #[derive(Deserialize)]
+        struct Logged {
+            level: String,
+        }
+        let level = log.read::<Logged>().ok().and_then(|it| Self::named(&it.level));
+        level.is_some_and(|level| self <= level)
+    }
+}
+
+pub(super) fn invalid(words: impl Into<std::borrow::Cow<'static, str>>) -> RpcError {
+    RpcError::new(RpcError::INVALID_PARAMS, words)
+}
