@@ -198,7 +198,7 @@ impl Pooled {
 
     /// The server takes a question back.
     fn withdrawn(&self, message: &Message) {
-        let Ok(Cancelled { request_id }) = message.read() else { return };
+        let Ok(Cancelled { request_id, .. }) = message.read() else { return };
         let mut state = self.state();
         let is_it = |held: &Message| held.id() == Some(&request_id);
         if state.held.take_if(|(held, _)| is_it(held)).is_some() {
