@@ -3,7 +3,8 @@
 mod change;
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::VecDeque,
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     options: ArcSwap<Options>,
     upstream: ArcSwap<Upstream>,
+    /// Those before it, as far as they still do something, oldest first.
+    leaving: Mutex<VecDeque<Weak<Upstream>>>,
     keeping: ArcSwapOption<Keeping>,
     pub(crate) sessions: Sessions,
     pub(crate) stateless: Stateless,
@@ -195,8 +198,17 @@ impl Server {
         let stateless = Stateless::new(most, most, options.inbox);
         let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
         let keeping = ArcSwapOption::empty();
-        let inner =
-            Inner { name, options, upstream, keeping, sessions, stateless, detached, tasks };
+        let inner = Inner {
+            name,
+            options,
+            upstream,
+            leaving: Mutex::default(),
+            keeping,
+            sessions,
+            stateless,
+            detached,
+            tasks,
+        };
         let inner = Arc::new(inner);
         Self(Arc::new(Running { inner, stop: CancellationToken::new(), watched: OnceLock::new() }))
     }

@@ -47,6 +47,8 @@ pub(crate) struct Upstream {
     tasks: TaskTracker,
     /// Cancelled when another has taken its place.
     retired: CancellationToken,
+    /// Cancelled when too many have taken its place since.
+    hurry: CancellationToken,
     me: Weak<Self>,
 }
 
@@ -112,6 +114,7 @@ impl Upstream {
             server_info: Mutex::default(),
             tasks: tasks.clone(),
             retired: CancellationToken::new(),
+            hurry: CancellationToken::new(),
             me: Weak::clone(me),
         })
     }

@@ -47,7 +47,8 @@ pub async fn watch(reloader: Arc<Reloader>, stop: CancellationToken) {
         tokio::select! {
             () = settled(&folders) => (),
             // Perhaps there are other files to watch now.
-            () = &mut tried => (),
+            // But not at once, or a file that is written without a pause would be read without one.
+            () = async { (&mut tried).await; tokio::time::sleep(QUIET).await } => (),
             () = stop.cancelled() => return,
         }
     }

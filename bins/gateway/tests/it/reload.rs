@@ -21,6 +21,7 @@ const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 mod asked_for;
 mod seen;
 mod settings;
+mod storm;
 
 /// A gateway whose file can be changed, with a control socket of its own.
 struct Changing {
@@ -37,8 +38,15 @@ impl Changing {
 
     #[track_caller]
     fn start_in(dir: TempDir, config: &Value) -> Self {
+        Self::start_with(dir, config, &[])
+    }
+
+    /// With more on its command line.
+    #[track_caller]
+    fn start_with(dir: TempDir, config: &Value, more: &[&str]) -> Self {
         let (file, socket) = (dir.path().join("gateway.json"), dir.path().join("control.sock"));
-        let gateway = Gateway::start_in(dir, &with_control(config), &LISTEN);
+        let all = [&LISTEN, more].concat();
+        let gateway = Gateway::start_in(dir, &with_control(config), &all);
         Self { gateway, file, socket: socket.to_str().unwrap().to_owned() }
     }
 

@@ -76,6 +76,19 @@ fn with_tls() -> Gateway {
 
 /// A connection with TLS on it, and the protocol that was agreed on.
 fn tls(at: &str, protocols: &[&[u8]]) -> (Box<dyn Wire>, Option<Vec<u8>>) {
+    let (wire, connection) = shake_hands(at, protocols);
+    let agreed = connection.alpn_protocol().map(<[u8]>::to_vec);
+    (Box::new(StreamOwned::new(connection, wire)), agreed)
+}
+
+/// A connection with TLS on it, and how many certificates were shown.
+pub(crate) fn shown(at: &str) -> (Box<dyn Wire>, usize) {
+    let (wire, connection) = shake_hands(at, &[b"http/1.1"]);
+    let shown = connection.peer_certificates().map_or(0, <[_]>::len);
+    (Box::new(StreamOwned::new(connection, wire)), shown)
+}
+
+fn shake_hands(at: &str, protocols: &[&[u8]]) -> (TcpStream, ClientConnection) {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate("ca.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -89,8 +102,7 @@ fn tls(at: &str, protocols: &[&[u8]]) -> (Box<dyn Wire>, Option<Vec<u8>>) {
     let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream: TcpStream = http::tcp(at);
     connection.complete_io(&mut stream).unwrap();
-    let agreed = connection.alpn_protocol().map(<[u8]>::to_vec);
-    (Box::new(StreamOwned::new(connection, stream)), agreed)
+    (stream, connection)
 }
 
 #[test]

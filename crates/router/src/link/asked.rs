@@ -146,8 +146,9 @@ impl Link {
         if self.cut.load(Ordering::Acquire) {
             let what = "its configuration was changed, and this request had not ended by the end \
                         of the grace period";
-            let hint = "send it again, or raise `timeouts.drain` for requests that take longer";
-            return TransportError::new(ErrorKind::Closed, what).hint(hint).because(error);
+            let hint = "raise `timeouts.drain` for requests that take longer";
+            let error = TransportError::new(ErrorKind::Closed, what).hint(hint).because(error);
+            return error.may_have_run();
         }
         match (self.fate.get(), error.kind()) {
             (Some(fate), ErrorKind::Closed) => {

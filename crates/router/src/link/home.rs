@@ -46,7 +46,18 @@ impl Link {
     /// Takes nothing more as soon as what it carries is done, or at the deadline: then what it
     /// still carries is to be cut off.
     pub(crate) async fn drain(&self, deadline: Instant) {
-        if !self.load.close(deadline).await {
+        let home = self.home.upgrade();
+        let hurried = async {
+            match &home {
+                Some(home) => home.hurried().await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            done = self.load.close(deadline) => done,
+            () = hurried => self.load.close(Instant::now()).await,
+        };
+        if !done {
             self.cut.store(true, Ordering::Release);
         }
     }

@@ -1,6 +1,9 @@
 //! What can change about a server while sessions with it are open.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt, future::join_all, stream};
 use mcp_jsonrpc::transport::{Caller, Transport, TransportError};
@@ -18,6 +21,10 @@ use crate::{
 
 /// How many sessions take a link of the server's at once when it was configured anew.
 const MOVING_MAX: usize = 16;
+
+/// How many servers that were configured anew may be doing their last things, by the side of the
+/// one that holds: each may have as many children.
+const LEAVING_MAX: usize = 8;
 
 const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 
@@ -45,7 +52,8 @@ impl Server {
     ///
     /// Sessions go on: what comes from now on goes to the new server, which is told what the old
     /// one knew, and clients are told that lists may have changed.  What the old one is doing is
-    /// done to its end within `grace`, and fails with an error that says so after that.  The
+    /// done to its end within `grace`, and fails with an error that says so after that, or when
+    /// `LEAVING_MAX` (8) others have taken its place since.  The
     /// future ends when nothing of the old server is left; it has to be awaited.
     pub fn replace(
         &self,
@@ -61,6 +69,7 @@ impl Server {
         let old = inner.upstream.swap(Arc::clone(&new));
         // In this order: whoever finds the old one retired finds the new one in its place.
         old.retire();
+        inner.leave(&old);
         inner.sessions.all().iter().for_each(|session| session.let_go());
         let deadline = Instant::now() + grace;
         async move {
@@ -167,6 +176,20 @@ impl Inner {
                 Some(Ok(_)) if upstream.is_retired() => (),
                 Some(acquired) => return acquired,
                 None => (),
+            }
+        }
+    }
+
+    /// Notes a server that has only its last things to do; where there are too many, the oldest has
+    /// no more time for them.
+    fn leave(&self, old: &Arc<Upstream>) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|it| it.strong_count() > 0);
+        leaving.push_back(Arc::downgrade(old));
+        while LEAVING_MAX < leaving.len() {
+            if let Some(oldest) = leaving.pop_front().and_then(|it| it.upgrade()) {
+                info!(server = %self.name, "configured anew too often: requests of long ago are cut off");
+                oldest.hurry();
             }
         }
     }

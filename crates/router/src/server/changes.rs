@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, future::join_all};
 use mcp_jsonrpc::transport::{ErrorKind, Event, Reply};
 
 use super::*;
@@ -143,6 +143,41 @@ async fn who_is_being_greeted_goes_on_too() {
     assert!(new.heard().contains(&"0 tools/call echo".to_owned()));
     assert!(!old.heard().iter().any(|it| it.ends_with("echo")));
     assert_eq!(server.status().links, 1);
+}
+
+/// However often a server is configured anew, only so many of it are there at once.
+#[tokio::test(start_paused = true)]
+async fn only_so_many_are_leaving() {
+    let doubles: Vec<_> = (0..12).map(|_| Double::new()).collect();
+    let server = doubles[0].server(lazy());
+    let (mut calls, mut left) = (Vec::new(), Vec::new());
+    for (number, double) in doubles.iter().enumerate() {
+        if number > 0 {
+            left.push(tokio::spawn(server.replace(way(double), lazy(), GRACE)));
+        }
+        let client = Client::greet(&server, "ann", ROOTS).await;
+        calls.push(tokio::spawn(async move {
+            // Where news go, so that the answer is alone.
+            let _unasked = client.listen().await;
+            client.call(1, "hang").await
+        }));
+        double.hears("0 tools/call hang").await;
+    }
+    // Three of eleven that were replaced are too many.
+    let began = tokio::time::Instant::now();
+    for call in calls.drain(..3) {
+        let error = call.await.unwrap().unwrap_err();
+        assert!(error.said().to_string().contains("configuration was changed"), "{error}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(calls.iter().all(|call| !call.is_finished()));
+    join_all(left).await;
+    assert_eq!(began.elapsed().as_secs(), GRACE.as_secs());
+    for double in &doubles[..11] {
+        assert!(double.heard().contains(&"0 (close)".to_owned()));
+    }
+    assert!(!calls.pop().unwrap().is_finished());
+    join_all(calls).await;
 }
 
 /// Nobody waits for the start of a server that another takes the place of, and nothing of it stays.

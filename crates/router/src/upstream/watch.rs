@@ -287,6 +287,16 @@ impl Upstream {
         self.retired.is_cancelled()
     }
 
+    /// Has what its links still do cut off now.
+    pub(crate) fn hurry(&self) {
+        self.hurry.cancel();
+    }
+
+    /// Waits until there is no time left for what its links still do.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.cancelled().await;
+    }
+
     /// Does this, unless another takes its place meanwhile.
     pub(crate) async fn unless_retired<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.retired.run_until_cancelled(Box::pin(work)).await

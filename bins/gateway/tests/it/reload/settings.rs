@@ -9,6 +9,7 @@ use crate::{
     client::{Client, Front},
     http,
     rig::{self, INITIALIZE, demo_child, folder, servers},
+    wires,
 };
 
 #[test]
@@ -105,10 +106,15 @@ fn what_concerns_clients_alone_restarts_nothing() {
         "name": "renamed",
         "listen": "127.0.0.1:1",
         "basePath": "/elsewhere",
+        "timeouts": { "sessionMaxAge": "1d" },
     });
     let report = gateway.change(&config);
     assert_eq!(changes(&report), [("it", "adjusted")]);
-    assert_eq!(report["needsRestart"], json!(["gateway.basePath"]), "{report}");
+    assert_eq!(
+        report["needsRestart"],
+        json!(["gateway.basePath", "gateway.timeouts.sessionMaxAge"]),
+        "{report}"
+    );
     let settings = report["settings"].to_string();
     for key in ["allowedOrigins", "limits.bodyLenMax", "log.level", "name"] {
         assert!(settings.contains(&format!("gateway.{key}")), "{key} is not in {settings}");
@@ -147,13 +153,23 @@ fn a_certificate_is_exchanged() {
     let (ended, report) = gateway.reload();
     assert!(ended.code == Some(2) && report["problems"][0].as_str().unwrap().contains("key.pem"));
     put("server.pem", "server.key");
+    let to = &gateway.gateway.at;
+    let (mut before, count) = wires::shown(to);
+    assert_eq!(count, 1);
     fs::write(at.join("cert.pem"), chain(&at)).unwrap();
     let (ended, report) = gateway.reload();
     assert_eq!(ended.code, Some(0));
     assert_eq!(report["settings"], json!(["gateway.tls: another certificate is shown"]));
+    let (after, count) = wires::shown(to);
+    assert_eq!(count, 2);
+    // Who was there before goes on.
+    before.write_all(http::request("GET /ping", to, &[], "").as_bytes()).unwrap();
+    assert_eq!(http::read_head(before, false).unwrap().read().body, "pong");
+    drop(after);
 }
 
-/// The same certificate with something before it that PEM readers skip.
+/// The same certificate, and that of whoever signed it.
 fn chain(at: &Path) -> String {
-    format!("a comment\n{}", fs::read_to_string(at.join("cert.pem")).unwrap())
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    format!("{}\n{}", read(&at.join("cert.pem")), read(&rig::certificate("ca.pem")))
 }
