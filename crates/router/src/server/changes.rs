@@ -150,13 +150,13 @@ async fn who_is_being_greeted_goes_on_too() {
 async fn only_so_many_are_leaving() {
     let doubles: Vec<_> = (0..12).map(|_| Double::new()).collect();
     let server = doubles[0].server(lazy());
-    let (mut calls, mut left) = (Vec::new(), Vec::new());
+    let (mut calls, mut left, tasks) = (Vec::new(), Vec::new(), TaskTracker::new());
     for (number, double) in doubles.iter().enumerate() {
         if number > 0 {
-            left.push(tokio::spawn(server.replace(way(double), lazy(), GRACE)));
+            left.push(tasks.spawn(server.replace(way(double), lazy(), GRACE)));
         }
         let client = Client::greet(&server, "ann", ROOTS).await;
-        calls.push(tokio::spawn(async move {
+        calls.push(tasks.spawn(async move {
             // Where news go, so that the answer is alone.
             let _unasked = client.listen().await;
             client.call(1, "hang").await
