@@ -137,6 +137,10 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many descriptors it has open, and how much memory it has, in KiB.
     pub(crate) fn usage(&self) -> (usize, usize) {
         let proc = format!("/proc/{}", self.child.id());

@@ -199,3 +199,30 @@ async fn a_crowd_at_the_start_starts_one() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_does_not_read_loses_its_stream_and_nobody_else_anything() {
+    let double = Double::new();
+    let inbox = InboxMax { queue_len_max: 4, ..InboxMax::default() };
+    let server = double.server(Options { inbox, ..lazy() });
+    let slow = Client::greet(&server, "ann", NONE).await;
+    let quick = Client::greet(&server, "ann", NONE).await;
+    let mut unread = slow.session.listen(None).await.unwrap();
+    let mut read = quick.listen().await;
+    for _ in 0..10 {
+        double.talk(0).say("notifications/tools/list_changed", None);
+        assert_eq!(read.next().await.unwrap(), "notifications/tools/list_changed");
+    }
+    for _ in 0..4 {
+        assert!(unread.next().await.unwrap().is_ok());
+    }
+    let error = unread.next().await.unwrap().unwrap_err();
+    assert!(error.said().to_string().contains("reads too slowly"), "{error}");
+    assert!(unread.next().await.is_none());
+    // What found no room waits for its next stream.
+    let mut again = slow.listen().await;
+    for _ in 0..6 {
+        assert_eq!(again.next().await.unwrap(), "notifications/tools/list_changed");
+    }
+    assert!(slow.call(1, "who").await.is_ok());
+}
