@@ -1,9 +1,11 @@
-//! Servers that speak Streamable HTTP with sessions, 2025-03-26 to 2025-11-25.
+//! Servers that speak Streamable HTTP, with sessions (2025-03-26 to 2025-11-25) and without
+//! (2026-07-28, `modern`).
 
 mod answers;
 mod auto;
 mod exchange;
 mod ids;
+mod modern;
 
 use std::{
     sync::{
@@ -36,7 +38,10 @@ use transport_sse::{
     wire,
 };
 
-use crate::header;
+use crate::{
+    header,
+    mirror::{Index, IndexMax, Mirrors},
+};
 
 pub use auto::Auto;
 
@@ -59,6 +64,8 @@ pub struct ClientOptions {
     pub resume_wait: Duration,
     /// And at most: 60 s, whatever the server says.
     pub resume_wait_max: Duration,
+    /// How much is remembered of what calls mirror (2026-07-28).
+    pub index: IndexMax,
     /// What messages are taken.
     pub limits: Limits,
 }
@@ -73,6 +80,7 @@ impl Default for ClientOptions {
             resume_tries_max: 5,
             resume_wait: Duration::from_secs(1),
             resume_wait_max: Duration::from_secs(60),
+            index: IndexMax::default(),
             limits: Limits::default(),
         }
     }
@@ -90,6 +98,10 @@ struct Server {
     options: ClientOptions,
     /// The URL as text.
     uri: Arc<str>,
+    /// What calls of its tools mirror (2026-07-28).
+    index: Arc<Index>,
+    /// What outlives the request it belongs to (2026-07-28).
+    tasks: TaskTracker,
 }
 
 /// A session, held by who opened it: dropped, it ends.
@@ -122,7 +134,14 @@ impl Connect {
     /// A transport to this server, by these connections.
     pub fn new(target: HttpTarget, http: HttpClient, options: ClientOptions) -> Self {
         let uri = target.url().to_string().into();
-        Self(Arc::new(Server { target, http, options, uri }))
+        let (index, tasks) = (Arc::new(Index::new(options.index)), TaskTracker::new());
+        Self(Arc::new(Server { target, http, options, uri, index, tasks }))
+    }
+
+    /// What calls of the server's tools mirror into fields, as far as its lists have said so
+    /// (2026-07-28): for a [`server`](crate::server) in front that offers the same tools.
+    pub fn mirrors(&self) -> Arc<dyn Mirrors> {
+        Arc::clone(&self.0.index) as _
     }
 
     fn conversation(
@@ -152,10 +171,10 @@ impl Connect {
 
 impl Transport for Connect {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        if let Err(error) = opening.with_handshake() {
-            return future::ready(Err(error)).boxed();
-        }
-        let session: Arc<dyn Session> = Arc::new(self.conversation(opening.version, None));
+        let session: Arc<dyn Session> = match opening.version.map(ProtocolVersion::era) {
+            Some(Era::Modern) => Arc::new(modern::Shared(Arc::clone(&self.0))),
+            Some(Era::Legacy) | None => Arc::new(self.conversation(opening.version, None)),
+        };
         future::ready(Ok(session)).boxed()
     }
 

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt, stream};
 use mcp_jsonrpc::transport::{ErrorKind, Event, EventId, EventStream, Reply, TransportError};
 use tokio::{runtime::Handle, time::Instant};
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use transport_sse::{events::Events, wire::Item};
 
 use super::{
-    Inner,
+    Inner, Server,
     exchange::{Abandoning, restored},
 };
 
@@ -130,7 +131,7 @@ impl Answers {
                 inner.learn(&answer);
                 self.end();
                 if let Some(rest) = self.events.take() {
-                    finish(inner, rest);
+                    finish(&inner.server, &inner.tasks, rest);
                 }
                 Ok(Some(Event::Message { id, message: answer }))
             }
@@ -207,8 +208,8 @@ impl Answers {
 
 /// Reads a stream to its end after the answer, which is mostly right there: a connection whose
 /// response has not been read to the end cannot be used again.
-fn finish(inner: &Arc<Inner>, mut rest: Events) {
-    let server = Arc::clone(&inner.server);
+pub(super) fn finish(server: &Arc<Server>, tasks: &TaskTracker, mut rest: Events) {
+    let server = Arc::clone(server);
     let mut finishing = Box::pin(async move {
         while let Ok(Some(item)) = rest.next(&server.target).await {
             debug!(server = &**server.target.name(), ?item, "came after the answer: dropped");
@@ -218,7 +219,7 @@ fn finish(inner: &Arc<Inner>, mut rest: Events) {
         && let Ok(runtime) = Handle::try_current()
     {
         let finishing = tokio::time::timeout(FINISH_TIMEOUT, finishing);
-        inner.tasks.spawn_on(finishing.map(drop), &runtime);
+        tasks.spawn_on(finishing.map(drop), &runtime);
     }
 }
 

@@ -25,6 +25,9 @@ use super::{Connect, Conversation};
 ///
 /// The first `initialize` is posted, as over Streamable HTTP.  Where the server answers with 400,
 /// 404 or 405, it is tried over HTTP+SSE.  What works is remembered until it works no more.
+///
+/// A session of 2026-07-28 is always one of Streamable HTTP, and tries nothing else; it is
+/// [`Unsupported`](ErrorKind::Unsupported) of a server that has turned out to speak HTTP+SSE.
 #[derive(Clone, Debug)]
 pub struct Auto(Arc<Inner>);
 
@@ -60,10 +63,16 @@ impl Auto {
 
 impl Transport for Auto {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        let verdict = self.0.verdict();
         if let Err(error) = opening.with_handshake() {
-            return future::ready(Err(error)).boxed();
+            // Nothing to be found out: only one of the two has such a revision.  What becomes of
+            // the first request says whether the server has it, and decides nothing else.
+            return match verdict {
+                Some(Verdict::Sse) => future::ready(Err(error)).boxed(),
+                Some(Verdict::Streamable) | None => self.0.streamable.open(opening),
+            };
         }
-        match self.0.verdict() {
+        match verdict {
             Some(Verdict::Streamable) => self.0.streamable.open(opening),
             Some(Verdict::Sse) => async {
                 let opened = self.0.sse.open(opening).await;

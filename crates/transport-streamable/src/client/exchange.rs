@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use hyper::{
     Method, Response, StatusCode,
@@ -24,11 +25,11 @@ use transport_sse::{
 use super::{Inner, Server, answers, ids::Named};
 use crate::header;
 
-const BOTH: &str = "application/json, text/event-stream";
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const BOTH: &str = "application/json, text/event-stream";
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How much of a body is read that only says why not, in bytes.
-const REFUSAL_LEN_MAX: usize = 64 << 10;
+pub(super) const REFUSAL_LEN_MAX: usize = 64 << 10;
 
 /// How much of a server's words is passed on, in characters.
 const WORDS_LEN_MAX: usize = 300;
@@ -139,22 +140,8 @@ impl Inner {
 
     /// Reads an answer in JSON.
     async fn read(&self, response: Response<Incoming>, id: &Id) -> Result<Reply, TransportError> {
-        let Server { target, options, .. } = &*self.server;
-        let max = options.limits.message_len_max;
-        let read = body::read(response.into_body(), max, options.body_timeout).await;
-        let raw = read.map_err(|error| {
-            let kind = match &error {
-                ReadError::TooLarge { .. } => ErrorKind::TooLarge,
-                ReadError::Timeout { .. } | ReadError::Silent { .. } => ErrorKind::Timeout,
-                _ => ErrorKind::Closed,
-            };
-            let what = "its answer could not be read to the end";
-            let hint = error.to_string();
-            TransportError::new(kind, what).of(target.name()).hint(hint).because(error)
-        })?;
-        if raw.is_empty() {
-            return Err(self.broke("it accepted a request without answering it"));
-        }
+        let raw = self.server.read_answer(response).await?;
+        let options = &self.server.options;
         match Frame::parse_within(raw, &options.limits) {
             Ok(Frame::One(message)) => match restored(&message, id) {
                 Some(answer) => {
@@ -221,7 +208,36 @@ impl Inner {
     }
 
     pub(super) fn broke(&self, what: &'static str) -> TransportError {
-        TransportError::new(ErrorKind::Protocol, what).of(self.server.target.name())
+        self.server.broke(what)
+    }
+}
+
+impl Server {
+    /// Reads the body of an answer in JSON.
+    pub(super) async fn read_answer(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<Bytes, TransportError> {
+        let max = self.options.limits.message_len_max;
+        let read = body::read(response.into_body(), max, self.options.body_timeout).await;
+        let raw = read.map_err(|error| {
+            let kind = match &error {
+                ReadError::TooLarge { .. } => ErrorKind::TooLarge,
+                ReadError::Timeout { .. } | ReadError::Silent { .. } => ErrorKind::Timeout,
+                _ => ErrorKind::Closed,
+            };
+            let what = "its answer could not be read to the end";
+            let hint = error.to_string();
+            TransportError::new(kind, what).of(self.target.name()).hint(hint).because(error)
+        })?;
+        if raw.is_empty() {
+            return Err(self.broke("it accepted a request without answering it"));
+        }
+        Ok(raw)
+    }
+
+    pub(super) fn broke(&self, what: &'static str) -> TransportError {
+        TransportError::new(ErrorKind::Protocol, what).of(self.target.name())
     }
 }
 
@@ -262,7 +278,7 @@ fn under(theirs: Id, reply: Reply) -> Reply {
 }
 
 /// Adds a server's own words to an error.
-fn worded(refused: TransportError, error: &Message) -> TransportError {
+pub(super) fn worded(refused: TransportError, error: &Message) -> TransportError {
     match error.read::<RpcError>() {
         Ok(RpcError { message, .. }) => {
             let words: String = message.chars().take(WORDS_LEN_MAX).collect();

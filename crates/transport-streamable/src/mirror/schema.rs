@@ -116,7 +116,6 @@ impl ToolFields {
     }
 
     /// Whether this field mirrors a parameter.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the client half is to send them"))]
     pub(crate) fn has(&self, field: &str) -> bool {
         self.0.iter().any(|it| it.name.as_str().eq_ignore_ascii_case(field))
     }
@@ -134,7 +133,6 @@ impl ToolFields {
     }
 
     /// The fields of a call with these arguments, encoded.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the client half is to send them"))]
     pub(crate) fn mirror(
         &self,
         arguments: Option<&RawValue>,

@@ -1,6 +1,7 @@
 //! The client half.
 
 mod auto;
+mod modern;
 mod streams;
 
 use std::{
