@@ -150,7 +150,15 @@ impl Upstream {
 
     /// Opens the first link, so that a server which cannot be used is known before it is needed.
     pub(crate) async fn warm_up(&self) {
-        if self.pool.has_spare() || self.stand_by().await {
+        if self.pool.has_spare() {
+            // It lives, whatever became of another: who waits for that waits for nothing.
+            let mut life = self.life();
+            if life.admit().is_ok() {
+                life.become_(State::Ready);
+            }
+            return;
+        }
+        if self.stand_by().await {
             return;
         }
         let offered = self.options.version.unwrap_or(ProtocolVersion::LATEST_LEGACY);

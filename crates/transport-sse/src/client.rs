@@ -249,6 +249,11 @@ impl Session for Stream {
         async { Ok(self.board.listen()) }.boxed()
     }
 
+    /// Until its stream ends, from either side.
+    fn is_open(&self) -> bool {
+        !self.over.is_cancelled() && self.board.is_open()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.over.cancel();
         self.tasks.wait().boxed()

@@ -28,4 +28,5 @@ mod rig;
 mod routes;
 mod scripts;
 mod streams;
+mod survive;
 mod wires;

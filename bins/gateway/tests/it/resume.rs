@@ -93,10 +93,15 @@ fn go_on(gateway: &Gateway, path: &str, session: &str, last: &str) -> Open {
 }
 
 /// Numbers that look random and are the same every time.
-struct Dice(u64);
+#[derive(Debug)]
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self, below: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below
