@@ -3,6 +3,7 @@
 //! Nothing is started here.
 
 mod behind;
+mod legacy;
 pub(crate) mod next;
 
 use std::{

@@ -166,7 +166,8 @@ pub struct Subscription {
 ///
 /// Costs a search of the bytes where it does not.
 pub fn version_of(message: &Message) -> Option<String> {
-    if !message.mentions(PROTOCOL_VERSION) {
+    // Some write the slash of the whole name with a backslash before it.
+    if !message.mentions("protocolVersion") {
         return None;
     }
     let params: Params<'_> = message.read().ok()?;
@@ -189,6 +190,8 @@ mod tests {
         assert_eq!(meta.progress.map(RawValue::get), Some("7"));
         assert!(meta.client_info.is_none() && meta.log_level.is_none());
         assert_eq!(version_of(&message).as_deref(), Some("2026-07-28"));
+        let text = text.replace('/', "\\/");
+        assert_eq!(version_of(&Message::parse(text).unwrap()).as_deref(), Some("2026-07-28"));
     }
 
     #[test]

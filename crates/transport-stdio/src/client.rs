@@ -60,7 +60,12 @@ pub struct Spawn {
     pub children: Children,
 }
 
-/// A session with a child process.
+/// A session with a child process, of either era.
+///
+/// What is asked first decides which: `initialize`, or a request that says all about itself
+/// (2026-07-28).  A `server/discover` decides nothing: who has asked it may go on in either way.
+/// Spoken to without a handshake, the child may be shared by any number of callers, and
+/// [`listen`](Session::listen) yields nothing.
 ///
 /// Dropping it ends the child, in a task that [`Children::gone`] waits for.
 #[derive(Debug)]
@@ -122,12 +127,10 @@ impl Spawn {
 }
 
 impl Transport for Spawn {
-    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async move {
-            opening.with_handshake()?;
-            Ok(Arc::new(self.start().await?) as Arc<dyn Session>)
-        }
-        .boxed()
+    /// Starts a child, whatever the opening says: it does not make a difference to a child how it
+    /// will be spoken to.
+    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async { Ok(Arc::new(self.start().await?) as Arc<dyn Session>) }.boxed()
     }
 
     fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {
@@ -162,6 +165,11 @@ impl Process {
     /// How many requests wait for their answer.
     pub fn in_flight(&self) -> usize {
         self.wire.in_flight()
+    }
+
+    /// How much it said for nobody, while it was spoken to without a handshake.
+    pub fn unclaimed(&self) -> u64 {
+        self.wire.unclaimed()
     }
 }
 

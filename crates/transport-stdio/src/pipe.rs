@@ -26,7 +26,8 @@ use crate::{
 
 /// A session over a pair of byte streams.
 ///
-/// It ends when either stream does, when it is closed, or with its last handle.
+/// It ends when either stream does, when it is closed, or with its last handle.  What is asked
+/// first decides of which era it is, as with a [`Process`](crate::client::Process).
 #[derive(Debug)]
 pub struct Pipe {
     uri: Arc<str>,

@@ -116,6 +116,11 @@ impl Wire {
         self.board.in_flight()
     }
 
+    /// How much the peer said for nobody, while it was spoken to without a handshake.
+    pub(crate) fn unclaimed(&self) -> u64 {
+        self.board.unclaimed()
+    }
+
     /// Tells everybody that it is over, and why.
     pub(crate) fn hang_up(&self, reason: Arc<Reason>) {
         let late = AtomicBool::new(false);

@@ -17,6 +17,7 @@ use transport_stdio::{
     supervise::Supervisor,
 };
 
+use super::legacy::WithHandshake;
 use crate::cli;
 
 /// Values of a child's environment that are at least as long are masked in what it says.
@@ -88,7 +89,7 @@ impl Behind {
             Upstream::Stdio(stdio) => {
                 let spawn = self.spawn(server, stdio);
                 let children = spawn.children.clone();
-                return Ok((Arc::new(spawn), children));
+                return Ok((Arc::new(WithHandshake(spawn)), children));
             }
             Upstream::Demo => Arc::new(demo_server::transport()),
             Upstream::Sse(remote) => {

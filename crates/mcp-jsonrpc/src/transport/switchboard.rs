@@ -9,28 +9,41 @@
 //! request goes out under an id of ours, and under a token of ours where its own is in use; what
 //! comes back is put under the caller's again.
 //!
+//! A peer without sessions (2026-07-28) says nothing but to a request, so nothing of what it says
+//! is announced: a subscription's notifications go to whoever asked for it, also under the id it
+//! gave it, and what can be for nobody in particular is dropped.  What is asked first decides which
+//! kind of peer it is; a `server/discover` decides nothing, and is forgotten, not cancelled.
+//!
 //! Nobody waits for a slow reader, since that would hold up all the others: what its queue has no
 //! room for is dropped.  Answers are never dropped: a request's answer has its place from the
 //! moment the request is taken in.
 
+mod asked;
+mod modern;
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError};
+use self::modern::{Doubts, Wants, retagged};
+use super::{ErrorKind, Event, EventStream, Inbox, InboxMax, TransportError};
 use crate::{
-    Id, Kind, Message, RpcError,
-    params::{AnyParams, Cancelled, Progress},
+    Era, Id, Kind, Message, RpcError,
+    modern::{DISCOVER, Params},
+    params::{Cancelled, Progress},
 };
+
+pub use asked::Asked;
 
 /// How many messages of our own may wait to be written.
 const OUTGOING_MAX: usize = 1024;
@@ -46,6 +59,10 @@ struct Board {
     state: Mutex<State>,
     outgoing: mpsc::Sender<Box<Message>>,
     max: SwitchboardMax,
+    /// Of the peer, as soon as a request of either has been asked.
+    era: OnceLock<Era>,
+    /// How much was for nobody.
+    unclaimed: AtomicU64,
 }
 
 /// How much a [`Switchboard`] holds.
@@ -64,14 +81,6 @@ impl Default for SwitchboardMax {
     }
 }
 
-/// What a peer says to one request.  Dropping it before the response abandons the request.
-pub struct Asked {
-    ours: i64,
-    inbox: Arc<Inbox>,
-    board: Switchboard,
-    done: bool,
-}
-
 #[derive(Default)]
 struct State {
     last: i64,
@@ -80,6 +89,7 @@ struct State {
     progress: HashMap<Box<str>, i64>,
     /// Of requests that began a task.
     tasks: VecDeque<Token>,
+    doubts: Doubts,
     listener: Option<Arc<Inbox>>,
     /// What came before anybody listened is kept for the first who does.
     claimed: bool,
@@ -93,6 +103,7 @@ struct Waiting {
     token: Option<Token>,
     inbox: Arc<Inbox>,
     cancellable: bool,
+    wants: Wants,
 }
 
 /// A progress token, as JSON: the asker's own, and ours where that was in use.
@@ -111,7 +122,8 @@ impl Switchboard {
     pub fn new(max: SwitchboardMax) -> (Self, mpsc::Receiver<Box<Message>>) {
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
         let state = State { listener: Some(Inbox::new(max.inbox)), ..State::default() };
-        let board = Board { state: Mutex::new(state), outgoing, max };
+        let (era, unclaimed) = (OnceLock::new(), AtomicU64::new(0));
+        let board = Board { state: Mutex::new(state), outgoing, max, era, unclaimed };
         (Self(Arc::new(board)), receiver)
     }
 
@@ -128,8 +140,14 @@ impl Switchboard {
             return Err(TransportError::new(kind, "only a request can be asked"));
         };
         // Most requests have no token, and a look for the word is cheaper than reading them.
-        let params = if message.mentions("progressToken") { message.read().ok() } else { None };
-        let token = params.and_then(|params: AnyParams<'_>| params.meta.progress);
+        let says = message.mentions("progressToken")
+            || (self.0.era.get() != Some(&Era::Legacy) && message.mentions("protocolVersion"));
+        let params = if says { message.read().ok() } else { None };
+        let meta = params.and_then(|params: Params<'_>| params.meta);
+        self.note_era(message, meta.as_ref());
+        let is_modern = self.is_modern();
+        let wants = meta.as_ref().filter(|_| is_modern).map(|meta| Wants::of(message, meta));
+        let token = meta.and_then(|meta| meta.progress);
         let inbox = Inbox::new(self.0.max.inbox);
 
         let mut state = self.state();
@@ -143,9 +161,13 @@ impl Switchboard {
         state.last += 1;
         let ours = state.last;
         let mut outgoing = message.with_id(Id::from(ours));
-        let token = token.map(|token| state.enter_token(token, ours, &mut outgoing));
-        let cancellable = message.method() != Some("initialize");
-        let waiting = Waiting { theirs, token, inbox: Arc::clone(&inbox), cancellable };
+        let token = token.map(|token| state.enter_token(token, ours, &mut outgoing, is_modern));
+        // A probe is not cancelled either: what is no request is too much for some who do not know
+        // it.
+        let method = message.method();
+        let cancellable = method != Some("initialize") && (is_modern || method != Some(DISCOVER));
+        let (inbox_kept, wants) = (Arc::clone(&inbox), wants.unwrap_or_default());
+        let waiting = Waiting { theirs, token, inbox: inbox_kept, cancellable, wants };
         state.waiting.insert(ours, waiting);
         drop(state);
 
@@ -156,16 +178,22 @@ impl Switchboard {
     ///
     /// A cancellation fails its asker with [`ErrorKind::Cancelled`], since a peer need not answer
     /// any more.  It goes no further if askers who share the channel use the id it names twice:
-    /// they cancel by dropping.
+    /// they cancel by dropping.  A peer without sessions is told nothing of all this: who shares it
+    /// cancels by dropping, and is asked nothing.
     pub fn tell(&self, message: Message) -> Option<Message> {
-        if message.method() != Some("notifications/cancelled") {
+        let is_cancelled = message.method() == Some("notifications/cancelled");
+        if self.is_modern() && (is_cancelled || message.is_answer()) {
+            self.drop_unclaimed(&message, "a peer without sessions is not told so");
+            return None;
+        }
+        if !is_cancelled {
             return Some(message);
         }
         let Cancelled { request_id, .. } = message.read().ok()?;
         let ours = self.state().only(&request_id)?;
         let cancelled = TransportError::new(ErrorKind::Cancelled, "its caller cancelled it");
         self.remove(ours)?.inbox.finish(Err(cancelled));
-        renamed(&message, ours)
+        asked::renamed(&message, ours)
     }
 
     /// Gives what nobody asked for to whoever takes this stream, and no longer to the last one.
@@ -198,6 +226,7 @@ impl Switchboard {
             Kind::Notification if message.method() == Some("notifications/progress") => {
                 self.report(message);
             }
+            Kind::Notification | Kind::Request if self.is_modern() => self.attribute(message),
             Kind::Notification | Kind::Request => self.announce(message.into()),
         }
     }
@@ -214,7 +243,7 @@ impl Switchboard {
         match left {
             Some(Event::Message { message, .. }) if message.kind() == Kind::Request => {
                 warn!(method = message.method(), "no listener, or a slow one: request refused");
-                self.write(refusal(&message));
+                self.write(asked::refusal(&message));
             }
             Some(_) => debug!("no listener, or a slow one: event dropped"),
             None => (),
@@ -251,6 +280,11 @@ impl Switchboard {
         self.state().waiting.len()
     }
 
+    /// How many messages of a peer without sessions, or to it, were for nobody, and dropped.
+    pub fn unclaimed(&self) -> u64 {
+        self.0.unclaimed.load(Ordering::Relaxed)
+    }
+
     fn answer(&self, message: &Message) {
         let waiting = match message.id() {
             Some(Id::Number(ours)) => self.remove(*ours),
@@ -259,13 +293,23 @@ impl Switchboard {
         match waiting {
             Some(waiting) => {
                 if let Some(token) = waiting.token
+                    && !self.is_modern()
                     && message.mentions("\"taskId\"")
                 {
                     self.state().keep_token(token);
                 }
-                waiting.inbox.finish(Ok(Some(message.with_id(waiting.theirs))));
+                let mut answer = message.with_id(waiting.theirs.clone());
+                if waiting.wants.changes {
+                    answer = retagged(&answer, &waiting.theirs);
+                }
+                waiting.inbox.finish(Ok(Some(answer)));
             }
-            None => debug!(?message, "answer to nothing, or too late: dropped"),
+            None => {
+                debug!(?message, "answer to nothing, or too late: dropped");
+                if let Some(Id::Number(ours)) = message.id() {
+                    self.state().doubts.clear(*ours);
+                }
+            }
         }
     }
 
@@ -283,6 +327,9 @@ impl Switchboard {
                 None => state.tasks.iter().find(|token| token.out == out),
             };
             let Some(token) = token else {
+                if self.is_modern() {
+                    return self.drop_unclaimed(&message, "progress of nothing");
+                }
                 debug!("progress of nothing: dropped");
                 return;
             };
@@ -330,12 +377,21 @@ impl fmt::Debug for Switchboard {
 
 impl State {
     /// Enters a token, and writes another in its place where somebody else's is in use.
-    fn enter_token(&mut self, token: &RawValue, ours: i64, outgoing: &mut Message) -> Token {
+    ///
+    /// To a peer without sessions none goes out as it is: whoever had it before may be a stranger,
+    /// and progress of that request still on its way.
+    fn enter_token(
+        &mut self,
+        token: &RawValue,
+        ours: i64,
+        outgoing: &mut Message,
+        is_modern: bool,
+    ) -> Token {
         let mut entered = Token { out: spelled(token), theirs: None };
         let in_use = |token: &str| {
             self.progress.contains_key(token) || self.tasks.iter().any(|it| *it.out == *token)
         };
-        if in_use(&entered.out) {
+        if is_modern || in_use(&entered.out) {
             let free = |token: &String| !in_use(token);
             let mut ours = (0_u64..).map(|n| format!("\"gateway-{ours}-{n}\""));
             if let Some(another) = ours.find(free)
@@ -383,91 +439,11 @@ fn spelled(token: &RawValue) -> Box<str> {
 
 fn with_token(message: &Message, token: &str) -> Option<Message> {
     let token = RawValue::from_string(token.to_owned()).ok()?;
-    let params = message.read::<AnyParams<'_>>().ok()?;
-    message.with_part(params.meta.progress?, &token).ok()
+    let params = message.read::<Params<'_>>().ok()?;
+    message.with_part(params.meta?.progress?, &token).ok()
 }
 
-// === impl Asked ===
-
-impl Asked {
-    /// Waits for the first thing said: mostly the response, and no stream need be opened.
-    pub async fn reply(mut self) -> Result<Reply, TransportError> {
-        match self.next().await {
-            Some(Ok(Event::Message { message, .. })) if message.is_answer() => {
-                Ok(Reply::Single(message))
-            }
-            Some(Ok(first)) => Ok(Reply::Stream(stream::iter([Ok(first)]).chain(self).boxed())),
-            Some(Err(error)) => Err(error),
-            None => Err(TransportError::new(ErrorKind::Closed, "no answer will come")),
-        }
-    }
-}
-
-impl Stream for Asked {
-    type Item = Result<Event, TransportError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.done {
-            return Poll::Ready(None);
-        }
-        let next = ready!(self.inbox.poll_next(cx));
-        self.done = match &next {
-            Some(Ok(Event::Message { message, .. })) => message.is_answer(),
-            Some(Ok(_)) => false,
-            Some(Err(_)) | None => true,
-        };
-        Poll::Ready(next)
-    }
-}
-
-impl fmt::Debug for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asked").field("ours", &self.ours).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        // An `initialize` cannot be cancelled (basic/utilities/cancellation): it is forgotten.
-        let Some(Waiting { cancellable: true, .. }) = self.board.remove(self.ours) else {
-            return;
-        };
-        self.board.write(cancellation(self.ours));
-    }
-}
-
-/// What is said to a request that nobody takes.
-fn refusal(request: &Message) -> Option<Message> {
-    let id = request.id()?;
-    if request.method() == Some("ping") {
-        return Message::response(id, &serde_json::json!({})).ok();
-    }
-    let error = RpcError::new(RpcError::INTERNAL, "no client listens to requests of this session");
-    Message::error(Some(id), &error).ok()
-}
-
-/// A cancellation under an id of ours, in its caller's words.
-fn renamed(cancelled: &Message, ours: i64) -> Option<Message> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Raw<'a> {
-        #[serde(borrow)]
-        request_id: &'a RawValue,
-    }
-    let raw: Raw<'_> = cancelled.read().ok()?;
-    cancelled.with_part(raw.request_id, &ours).ok()
-}
-
-fn cancellation(ours: i64) -> Option<Message> {
-    let mut params = serde_json::json!({ "requestId": ours });
-    if let (Some(reason), Some(params)) = (super::reason(), params.as_object_mut()) {
-        params.insert("reason".to_owned(), (*reason).into());
-    }
-    Message::notification("notifications/cancelled", &params).ok()
-}
-
+#[cfg(test)]
+mod modern_tests;
 #[cfg(test)]
 mod tests;

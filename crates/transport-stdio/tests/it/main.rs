@@ -8,6 +8,7 @@
 
 mod answers;
 mod ends;
+mod eras;
 mod rig;
 mod seeds;
 mod starts;

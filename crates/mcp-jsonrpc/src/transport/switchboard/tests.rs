@@ -1,11 +1,12 @@
 //! What a switchboard promises to those who share it.
 
-use futures::FutureExt;
+use futures::{FutureExt, Stream};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::transport::Reply;
 
-fn board() -> (Switchboard, mpsc::Receiver<Box<Message>>) {
+pub(super) fn board() -> (Switchboard, mpsc::Receiver<Box<Message>>) {
     Switchboard::new(SwitchboardMax::default())
 }
 
@@ -26,12 +27,14 @@ fn answer(to: &Message) -> Message {
     Message::response(to.id().unwrap(), &json!({ "to": to.id() })).unwrap()
 }
 
-fn closed() -> TransportError {
+pub(super) fn closed() -> TransportError {
     TransportError::new(ErrorKind::Closed, "gone")
 }
 
 /// The JSON of what waits at the head of a stream; null if nothing does.
-fn waiting(stream: &mut (impl Stream<Item = Result<Event, TransportError>> + Unpin)) -> Value {
+pub(super) fn waiting(
+    stream: &mut (impl Stream<Item = Result<Event, TransportError>> + Unpin),
+) -> Value {
     match stream.next().now_or_never() {
         Some(Some(Ok(Event::Message { message, .. }))) => value(&message),
         Some(Some(Err(error))) => json!(error.to_string()),
@@ -40,7 +43,7 @@ fn waiting(stream: &mut (impl Stream<Item = Result<Event, TransportError>> + Unp
     }
 }
 
-fn value(message: &Message) -> Value {
+pub(super) fn value(message: &Message) -> Value {
     serde_json::from_slice(message.as_bytes()).unwrap()
 }
 
