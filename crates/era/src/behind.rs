@@ -1,2 +1,322 @@
-//! A server of either era, for clients with a handshake: which era it is of, and what a session
-//! with one that keeps none is made of.
+//! A server of either era, for the router: which era it is of, and what a session with one that
+//! keeps none is made of.
+//!
+//! The era is found out once, by `server/discover`, and remembered (2026-07-28, versioning:
+//! backward compatibility); what is no evidence decides nothing.  Whoever opens a session with a
+//! handshake gets the server's own where it has one, with nothing in between; else one that is
+//! [made](made) here.  Whoever opens one without gets the server's, or is told that it has none.
+
+mod asking;
+mod hub;
+mod made;
+mod verdict;
+mod watched;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use mcp_jsonrpc::{
+    Era, Id, Message, ProtocolVersion, modern,
+    transport::{
+        Caller, ErrorKind, Exchange, InboxMax, Opening, Session, SessionId, Transport,
+        TransportError,
+    },
+};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use self::{
+    hub::Hubs,
+    made::Made,
+    verdict::{Judged, judge},
+    watched::{Watched, Wire},
+};
+
+const VERSION: ProtocolVersion = ProtocolVersion::V2026_07_28;
+
+/// For how long a session that was opened to find out the era waits for somebody to use it.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a [`Behind`] behaves, and how much it takes.
+#[derive(Clone, Debug)]
+pub struct BehindOptions {
+    /// The era the server is known to be of; none: it is found out.
+    pub pin: Option<Era>,
+    /// Whether the server is a child process: then one that is silent or gone when it is asked
+    /// for its era has a handshake.
+    pub is_child: bool,
+    /// How long it may take to say of which era it is: 5 s.
+    pub probe_timeout: Duration,
+    /// How often one request may be answered with questions: 10 times.
+    pub rounds_max: u32,
+    /// How long a client may take to answer them, each time: 10 minutes.
+    pub answer_timeout: Duration,
+    /// How many resources the sessions of one caller may be subscribed to: 10,000.
+    pub subscriptions_max: usize,
+    /// What `roots/list` is answered with where no client can be asked: URIs.
+    pub roots: Arc<[Box<str>]>,
+    /// How much may wait for the listener of a session.
+    pub inbox: InboxMax,
+}
+
+impl Default for BehindOptions {
+    fn default() -> Self {
+        Self {
+            pin: None,
+            is_child: false,
+            probe_timeout: Duration::from_secs(5),
+            rounds_max: 10,
+            answer_timeout: Duration::from_secs(600),
+            subscriptions_max: 10_000,
+            roots: Arc::from([]),
+            inbox: InboxMax::default(),
+        }
+    }
+}
+
+/// A server of either era.
+pub struct Behind(Arc<Inner>);
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    name: Arc<str>,
+    options: BehindOptions,
+    state: Mutex<State>,
+    /// Held while the era is being found out.
+    probing: tokio::sync::Mutex<()>,
+    hubs: Hubs,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    me: Weak<Self>,
+}
+
+#[derive(Default)]
+struct State {
+    era: Option<Era>,
+    /// The way to a server that keeps no sessions: one for everybody.
+    wire: Option<Arc<Wire>>,
+    /// What was opened to ask for the era, and can be used by who has a handshake.
+    spare: Option<(Arc<dyn Session>, Instant)>,
+}
+
+/// What a server turned out to be.
+enum Found {
+    /// It has a handshake; with the session it was asked in, where that can be gone on with.
+    Legacy(Option<Arc<dyn Session>>),
+    /// It has none.
+    Modern(Arc<Wire>),
+}
+
+// === impl Behind ===
+
+impl Behind {
+    /// A server called `name`, reached by `transport`.  Nothing is opened yet.
+    pub fn new(transport: Arc<dyn Transport>, name: &str, options: BehindOptions) -> Self {
+        Self(Arc::new_cyclic(|me| Inner {
+            transport,
+            name: Arc::from(name),
+            options,
+            state: Mutex::default(),
+            probing: tokio::sync::Mutex::default(),
+            hubs: Hubs::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            me: Weak::clone(me),
+        }))
+    }
+
+    /// The era of the server, where that is known.
+    pub fn era(&self) -> Option<Era> {
+        self.0.options.pin.or(self.0.state().era)
+    }
+}
+
+impl Transport for Behind {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            let inner = &self.0;
+            let is_modern = opening.version.is_some_and(|version| version.era() == Era::Modern);
+            match (inner.find_out(&opening.caller).await?, is_modern) {
+                (Found::Modern(wire), true) => Ok(wire as Arc<dyn Session>),
+                (Found::Modern(wire), false) => {
+                    Ok(Arc::new(Made::new(inner, wire, opening.caller)) as Arc<dyn Session>)
+                }
+                (Found::Legacy(None), false) => {
+                    let session = inner.transport.open(opening).await?;
+                    Ok(Arc::new(Watched::new(session, inner)) as Arc<dyn Session>)
+                }
+                (Found::Legacy(Some(session)), false) => {
+                    Ok(Arc::new(Watched::new(session, inner)) as Arc<dyn Session>)
+                }
+                (Found::Legacy(asked), true) => {
+                    if let Some(asked) = asked {
+                        inner.set_aside(asked).await;
+                    }
+                    let what = "it speaks revisions with a handshake alone";
+                    Err(TransportError::new(ErrorKind::Unsupported, what).of(&inner.name))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        self.0.transport.find(id, caller)
+    }
+}
+
+impl fmt::Debug for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behind")
+            .field("server", &self.0.name)
+            .field("era", &self.era())
+            .field("transport", &self.0.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.0.stop.cancel();
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Which era the server is of: as it is known, or as it says now.
+    async fn find_out(&self, caller: &Caller) -> Result<Found, TransportError> {
+        if let Some(found) = self.known() {
+            return Ok(found);
+        }
+        let _probing = self.probing.lock().await;
+        match self.known() {
+            Some(found) => Ok(found),
+            None => self.probe(caller).await,
+        }
+    }
+
+    /// What is known; none where the server has to be asked.
+    fn known(&self) -> Option<Found> {
+        let mut state = self.state();
+        match self.options.pin.or(state.era) {
+            Some(Era::Legacy) => {
+                let spare = state.spare.take();
+                let usable = |(session, since): (Arc<dyn Session>, Instant)| {
+                    (since.elapsed() < SPARE_TIMEOUT && session.is_open()).then_some(session)
+                };
+                Some(Found::Legacy(spare.and_then(usable)))
+            }
+            Some(Era::Modern) => {
+                let wire = state.wire.as_ref().filter(|wire| wire.is_open());
+                wire.map(|wire| Found::Modern(Arc::clone(wire)))
+            }
+            None => None,
+        }
+    }
+
+    /// Asks the server.
+    async fn probe(&self, caller: &Caller) -> Result<Found, TransportError> {
+        let opening = Opening { caller: caller.clone(), version: Some(VERSION), at: Arc::from("") };
+        let session = match self.transport.open(opening).await {
+            Ok(session) => session,
+            Err(error) if *error.kind() == ErrorKind::Unsupported => {
+                return self.decide_legacy(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let asked = watched::ask(&*session, discover(caller)?);
+        let said = tokio::time::timeout(self.options.probe_timeout, asked).await;
+        let has_ended = !session.is_open();
+        match judge(said, self.options.is_child, has_ended) {
+            Judged::Modern(discovered) => {
+                let wire = Arc::new(Wire::new(session, discovered, self));
+                self.decide(Era::Modern);
+                self.state().wire = Some(Arc::clone(&wire));
+                Ok(Found::Modern(wire))
+            }
+            Judged::Legacy => {
+                self.decide_legacy(Some(session).filter(|_| self.options.is_child && !has_ended))
+            }
+            Judged::Unknown(error) => {
+                session.close().await;
+                Err(error.of(&self.name))
+            }
+        }
+    }
+
+    fn decide_legacy(&self, asked: Option<Arc<dyn Session>>) -> Result<Found, TransportError> {
+        if self.options.pin == Some(Era::Modern) {
+            let what = "it does not speak 2026-07-28, to which `protocol` pins it";
+            let error = TransportError::new(ErrorKind::Unavailable { retry_after: None }, what);
+            return Err(error.of(&self.name).hint("remove `protocol`, or name another revision"));
+        }
+        self.decide(Era::Legacy);
+        Ok(Found::Legacy(asked))
+    }
+
+    fn decide(&self, era: Era) {
+        let before = self.state().era.replace(era);
+        if before != Some(era) {
+            let speaks = match era {
+                Era::Modern => "2026-07-28",
+                Era::Legacy => "revisions with a handshake",
+            };
+            info!(server = %self.name, speaks, "its era is known");
+        }
+    }
+
+    /// What was known is not so any more: it is asked again.
+    fn forget(&self, era: Era, why: &str) {
+        let mut state = self.state();
+        if self.options.pin.is_none() && state.era == Some(era) {
+            state.era = None;
+            drop(state);
+            warn!(server = %self.name, why, "it seems to be of another era now: it is asked again");
+        }
+    }
+
+    /// Keeps a session for whoever comes with a handshake.
+    async fn set_aside(&self, session: Arc<dyn Session>) {
+        let old = self.state().spare.replace((session, Instant::now()));
+        if let Some((old, _)) = old {
+            old.close().await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the gateway asks in its own name.
+fn discover(caller: &Caller) -> Result<Exchange, TransportError> {
+    let params = json!({ "_meta": own_meta() });
+    let message = Message::request(&Id::from("discover"), modern::DISCOVER, &params);
+    let message = message.map_err(unwritten)?;
+    let mut exchange = Exchange::new(message, caller.clone());
+    exchange.version = Some(VERSION);
+    Ok(exchange)
+}
+
+/// What requests of the gateway's own say about it.
+fn own_meta() -> serde_json::Value {
+    json!({
+        modern::PROTOCOL_VERSION: VERSION.as_str(),
+        modern::CLIENT_CAPABILITIES: {},
+        modern::CLIENT_INFO: { "name": "mcp-gateway", "version": env!("CARGO_PKG_VERSION") },
+    })
+}
+
+fn unwritten(error: mcp_jsonrpc::ParseError) -> TransportError {
+    TransportError::new(ErrorKind::Protocol, "a message could not be written").because(error)
+}
+
+#[cfg(test)]
+mod tests;

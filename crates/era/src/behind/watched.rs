@@ -1,0 +1,214 @@
+//! Sessions of the server's own, watched for signs that it is of another era now.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use mcp_jsonrpc::{
+    Era, Id, Kind, Message, RpcError,
+    modern::{self, Discovered},
+    transport::{
+        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Reply, Session,
+        TransportError,
+    },
+};
+use tokio::time::Instant;
+
+use super::{Inner, discover};
+
+/// The longest that what was discovered is believed, whatever the server says.
+const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// A session with a handshake: it is the server's own from its first answer on.
+pub(super) struct Watched {
+    session: Arc<dyn Session>,
+    settled: Arc<AtomicBool>,
+    home: Weak<Inner>,
+}
+
+/// The way to a server that keeps no sessions.
+pub(super) struct Wire {
+    pub(super) session: Arc<dyn Session>,
+    /// What it says about itself, and until when that holds.
+    discovered: Mutex<(Message, Instant)>,
+    over: Arc<AtomicBool>,
+    home: Weak<Inner>,
+}
+
+// === impl Watched ===
+
+impl Watched {
+    pub(super) fn new(session: Arc<dyn Session>, home: &Arc<Inner>) -> Self {
+        Self { session, settled: Arc::default(), home: Arc::downgrade(home) }
+    }
+}
+
+impl Session for Watched {
+    fn endpoint(&self) -> Endpoint {
+        self.session.endpoint()
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        if self.settled.load(Ordering::Relaxed) || exchange.message.method() != Some("initialize") {
+            return self.session.send(exchange);
+        }
+        async move {
+            let said = self.session.send(exchange).await;
+            let is_other = match &said {
+                Ok(Reply::Single(answer)) if answer.kind() == Kind::Error => {
+                    let code = answer.read::<RpcError>().map_or(0, |error| error.code);
+                    matches!(code, RpcError::UNSUPPORTED_VERSION | RpcError::METHOD_NOT_FOUND)
+                }
+                Ok(_) => {
+                    self.settled.store(true, Ordering::Relaxed);
+                    false
+                }
+                Err(error) => matches!(error.kind(), ErrorKind::Status(400 | 404 | 405)),
+            };
+            if let Some(home) = self.home.upgrade().filter(|_| is_other) {
+                home.forget(Era::Legacy, "it refuses `initialize`");
+            }
+            said
+        }
+        .boxed()
+    }
+
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        self.session.listen(after)
+    }
+
+    fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
+        self.session.keep(of, events)
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.is_open()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.session.close()
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.session.fmt(f)
+    }
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub(super) fn new(session: Arc<dyn Session>, discovered: Message, home: &Inner) -> Self {
+        let until = Instant::now() + ttl(&discovered);
+        let discovered = Mutex::new((discovered, until));
+        let home = Weak::clone(&home.me);
+        Self { session, discovered, over: Arc::default(), home }
+    }
+
+    /// What the server says about itself: as it said it, while that holds.
+    pub(super) async fn discovered(&self, caller: &Caller) -> Result<Message, TransportError> {
+        let (known, until) = self.known();
+        if Instant::now() < until {
+            return Ok(known);
+        }
+        match ask(self, discover(caller)?).await {
+            Ok(answer) if answer.read::<Discovered<'_>>().is_ok() => {
+                let until = Instant::now() + ttl(&answer);
+                let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
+                *discovered = (answer.clone().detached(), until);
+                Ok(answer)
+            }
+            // What it said last is better than nothing: it may be busy.
+            Ok(_) => Ok(known),
+            Err(error) if *error.kind() == ErrorKind::Timeout => Ok(known),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn known(&self) -> (Message, Instant) {
+        self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Session for Wire {
+    fn endpoint(&self) -> Endpoint {
+        self.session.endpoint()
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        let discovers = exchange.message.method() == Some(modern::DISCOVER);
+        async move {
+            let said = self.session.send(exchange).await;
+            let is_other = match &said {
+                Ok(Reply::Single(answer)) if discovers && answer.kind() == Kind::Error => true,
+                Err(error) => {
+                    matches!(
+                        error.kind(),
+                        ErrorKind::Status(400 | 404 | 405) | ErrorKind::NoSession
+                    )
+                }
+                _ => false,
+            };
+            if is_other {
+                self.over.store(true, Ordering::Release);
+                if let Some(home) = self.home.upgrade() {
+                    home.forget(Era::Modern, "it does not take a request of 2026-07-28");
+                }
+            }
+            said
+        }
+        .boxed()
+    }
+
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        self.session.listen(after)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.over.load(Ordering::Acquire) && self.session.is_open()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.over.store(true, Ordering::Release);
+        self.session.close()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+fn ttl(discovered: &Message) -> Duration {
+    let said: Option<Discovered<'_>> = discovered.read().ok();
+    let ms = said.and_then(|said| said.ttl_ms).filter(|ms| ms.is_finite() && 0.0 < *ms);
+    Duration::from_millis(ms.unwrap_or_default() as u64).min(TTL_MAX)
+}
+
+/// Asks, and waits for the answer; what comes before it is for nobody.
+pub(super) async fn ask(
+    session: &dyn Session,
+    exchange: Exchange,
+) -> Result<Message, TransportError> {
+    let mut events = match session.send(exchange).await? {
+        Reply::Single(answer) => return Ok(answer),
+        Reply::Stream(events) => events,
+        Reply::Accepted => futures::stream::empty().boxed(),
+    };
+    while let Some(event) = events.next().await {
+        if let Event::Message { message, .. } = event?
+            && message.is_answer()
+        {
+            return Ok(message);
+        }
+    }
+    Err(TransportError::new(ErrorKind::Protocol, "it ended its reply without an answer"))
+}
