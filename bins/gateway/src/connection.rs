@@ -8,6 +8,7 @@ use gateway_config::{Limits, Timeouts};
 use hyper::{
     Method, Request, Response, Version,
     body::{Body, Incoming},
+    header::EXPECT,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -26,6 +27,7 @@ use transport_streamable::header::PROTOCOL_VERSION;
 use crate::{
     head::{self, HeadMax},
     house::House,
+    lent::Lent,
     listen::{Listener, Stream},
     watched::{Noted, Patience, Watched},
 };
@@ -225,7 +227,15 @@ fn answer(
             // Who closes its end takes the request back, answered or not.
             noted.listens();
         }
-        let response = door.answer(request).await;
+        let is_http2 = request.version() == Version::HTTP_2;
+        // Who waits to be told to go on has not sent its body, and is not to.
+        let waits = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let (body, rest) = Lent::new(body);
+        let mut response = door.answer(Request::from_parts(parts, body)).await;
+        if let Some(rest) = rest.filter(|_| !is_http2) {
+            rest.settle(waits, &mut response).await;
+        }
         if gets && !response.body().is_end_stream() && response.body().as_whole().is_none() {
             noted.listens();
         }

@@ -23,6 +23,7 @@ mod given;
 mod head;
 pub mod home;
 pub mod house;
+mod lent;
 pub mod listen;
 pub mod log;
 mod origin;

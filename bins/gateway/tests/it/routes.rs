@@ -1,5 +1,7 @@
 //! Paths: what leads where, who may go there, and what somebody hears who went wrong.
 
+use std::io::{BufRead, BufReader, Read, Write};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -416,4 +418,36 @@ fn a_token_in_a_path_is_not_logged() {
     for line in gateway.process.log() {
         assert!(!line.contains(ANN) && !line.contains(BOB), "{line}");
     }
+}
+
+#[test]
+fn who_is_refused_before_the_body_is_read_is_told_so() {
+    let gateway = guarded();
+    let mut stream = tcp(&gateway.at);
+    let post = |more: &str, len: usize| {
+        format!(
+            "POST /postgres/mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             {more}Content-Length: {len}\r\n\r\n",
+            gateway.at
+        )
+    };
+    let mut refused = |head: String, body: &[u8]| {
+        stream.write_all(head.as_bytes()).unwrap();
+        // A client that is cut off while it writes does not come to read.
+        stream.write_all(body).unwrap();
+        let mut reader = BufReader::new(&stream);
+        let (mut said, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).unwrap() > 2 {
+            said += &std::mem::take(&mut line).to_ascii_lowercase();
+        }
+        let len = said.lines().find_map(|it| it.strip_prefix("content-length: ")).unwrap();
+        let mut words = vec![0; len.parse().unwrap()];
+        reader.read_exact(&mut words).unwrap();
+        assert!(said.starts_with("http/1.1 401"), "{said}");
+        said.contains("connection: close")
+    };
+    for _ in 0..3 {
+        assert!(!refused(post("", 100_000), &[b' '; 100_000]), "the connection goes on");
+    }
+    assert!(refused(post("Expect: 100-continue\r\n", 1000), b""), "nobody asked for its body");
 }
