@@ -48,7 +48,7 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport
     let mut reports = Vec::new();
     for (front, behind, legs) in CASES {
         for leg in plan.legs(legs) {
-            let wanted = Wanted { leg, front, behind, servers: 1 };
+            let wanted = Wanted { leg, front, behind, servers: 1, away: None };
             let outcome = once(plan, wanted, folder).await?;
             let case = format!("{} → {}", front.text(), behind.text());
             crate::say(&format!("idle · {case} · {}: {}", leg.name(), outcome.line()));
@@ -127,7 +127,7 @@ async fn open(plan: &Plan, door: &Target, count: usize) -> Result<Vec<Session>> 
 }
 
 /// Resident memory in KiB, once it has settled.
-async fn steady(pid: u32) -> Result<u64> {
+pub(crate) async fn steady(pid: u32) -> Result<u64> {
     let start = Instant::now();
     let mut last = (procfs::memory(&[pid])?.rss_kib, start);
     while last.1.elapsed() < STEADY && start.elapsed() < STEADY_TIMEOUT {

@@ -21,6 +21,7 @@ mod relay;
 mod report;
 mod rounds;
 mod rpc;
+mod slope;
 mod sse;
 mod stack;
 mod stats;
@@ -40,9 +41,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold   (default: all but W2 and P)
+         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold,slope   (default: all but W2, P and slope)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
-         --idle-sessions 1000  --cold-servers 1,10  --call-timeout 30
+         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --call-timeout 30
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
          --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,gateway
@@ -109,6 +110,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     }
     if plan.cold {
         report.cold = cold::measure(plan, folder.path()).await?;
+    }
+    if plan.slope {
+        report.slopes = slope::measure(plan, folder.path()).await?;
     }
     report.finish();
     let text = report.to_string();

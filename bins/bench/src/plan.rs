@@ -129,10 +129,14 @@ pub(crate) struct Plan {
     pub(crate) idle: bool,
     /// Times of a cold start?
     pub(crate) cold: bool,
+    /// What is left of closed sessions?
+    pub(crate) slope: bool,
     /// Sessions at once, one measurement each.
     pub(crate) sessions: Vec<usize>,
     /// Idle sessions.
     pub(crate) idle_sessions: usize,
+    /// Sessions opened and closed one after the other.
+    pub(crate) slope_sessions: usize,
     /// Servers of a cold start, one measurement each.
     pub(crate) cold_servers: Vec<usize>,
     /// Of one measurement.
@@ -158,10 +162,11 @@ pub(crate) struct Plan {
 }
 
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 13] = [
+pub(crate) const VALUED: [&str; 14] = [
     "--workload",
     "--sessions",
     "--idle-sessions",
+    "--slope-sessions",
     "--cold-servers",
     "--seconds",
     "--rounds",
@@ -178,6 +183,8 @@ pub(crate) const FLAGS: [&str; 2] = ["--quick", "--require-gateway"];
 
 /// Of `--sessions` and `--idle-sessions`: each needs descriptors on both sides.
 const SESSIONS_MAX: usize = 5000;
+/// Of `--slope-sessions`.
+const SLOPE_SESSIONS_MAX: usize = 10_000_000;
 /// Of `--cold-servers`.
 const SERVERS_MAX: usize = 100;
 /// Of `--seconds`.
@@ -200,10 +207,12 @@ impl Plan {
             workloads,
             idle: others.contains(&"idle"),
             cold: others.contains(&"cold"),
+            slope: others.contains(&"slope"),
             sessions: args
                 .list("--sessions")?
                 .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
             idle_sessions: args.value("--idle-sessions", if quick { 200 } else { 1000 })?,
+            slope_sessions: args.value("--slope-sessions", if quick { 2000 } else { 100_000 })?,
             cold_servers: args.list("--cold-servers")?.unwrap_or_else(|| vec![1, 10]),
             seconds: args.value("--seconds", if quick { 1.0 } else { 2.0 })?,
             rounds: args.value("--rounds", if quick { 1 } else { 3 })?,
@@ -232,6 +241,7 @@ impl Plan {
         let all = self.sessions.iter().chain([&self.idle_sessions]);
         let sessions = all.clone().all(|it| (1..=SESSIONS_MAX).contains(it));
         let servers = self.cold_servers.iter().all(|it| (1..=SERVERS_MAX).contains(it));
+        let slope = (1..=SLOPE_SESSIONS_MAX).contains(&self.slope_sessions);
         let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);
         let seconds = (0.05..=SECONDS_MAX).contains(&self.seconds);
         let threads = (1..=64).contains(&self.threads);
@@ -239,6 +249,7 @@ impl Plan {
         for (good, rule) in [
             (sessions, format!("sessions are 1 to {SESSIONS_MAX}")),
             (servers, format!("servers are 1 to {SERVERS_MAX}")),
+            (slope, format!("sessions opened and closed are 1 to {SLOPE_SESSIONS_MAX}")),
             (rounds, format!("rounds are 1 to {ROUNDS_MAX}")),
             (seconds, format!("seconds are 0.05 to {SECONDS_MAX}")),
             (threads, "threads are 1 to 64".to_owned()),
@@ -270,12 +281,12 @@ fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let found: Vec<&Workload> = WORKLOADS.iter().filter(named).collect();
-        match ["idle", "cold"].into_iter().find(|it| it == name) {
+        match ["idle", "cold", "slope"].into_iter().find(|it| it == name) {
             Some(other) => others.push(other),
             None if found.is_empty() => {
                 let known = WORKLOADS.each_ref().map(|it| it.name).join(" ");
                 return Err(Failure::Usage(format!(
-                    "no workload {name}; there are {known} idle cold"
+                    "no workload {name}; there are {known} idle cold slope"
                 )));
             }
             None => workloads.extend(found.into_iter().cloned()),
@@ -331,7 +342,7 @@ mod tests {
         let plan = read("").unwrap();
         let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
         assert_eq!(names, ["W1", "W3", "W4", "W5"]);
-        assert!(plan.cold && plan.idle);
+        assert!(plan.cold && plan.idle && !plan.slope);
         assert_eq!(plan.gateway.file_name().unwrap(), "gateway");
     }
 
@@ -342,6 +353,7 @@ mod tests {
             "--workload W9",
             "--sessions 0",
             "--sessions 5001",
+            "--slope-sessions 0",
             "--rounds 0",
             "--seconds 0",
             "--seconds 601",

@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) idle: Vec<IdleReport>,
     /// Cold starts.
     pub(crate) cold: Vec<ColdReport>,
+    /// Closed sessions.
+    pub(crate) slopes: Vec<SlopeReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +50,8 @@ pub(crate) enum Ended<T> {
 pub(crate) type Outcome = Ended<Sample>;
 /// Of idle sessions.
 pub(crate) type IdleOutcome = Ended<IdleSample>;
+/// Of closed sessions.
+pub(crate) type SlopeOutcome = Ended<SlopeSample>;
 /// Of a cold start.
 pub(crate) type ColdOutcome = Ended<ColdSample>;
 
@@ -151,6 +155,34 @@ pub(crate) struct IdleReport {
     pub(crate) outcome: IdleOutcome,
 }
 
+/// Memory after many sessions that were opened, used and closed.
+#[derive(Debug, Serialize)]
+pub(crate) struct SlopeSample {
+    /// How many.
+    pub(crate) sessions: usize,
+    /// So many were opened, used and closed in a second.
+    pub(crate) sessions_per_second: f64,
+    /// After the first fifth.
+    pub(crate) warm_kib: u64,
+    /// At the end.
+    pub(crate) end_kib: u64,
+    /// The slope of the line through all readings after the first fifth.
+    pub(crate) bytes_per_session: Option<f64>,
+    /// All readings, after equally many sessions each.
+    pub(crate) points_kib: Vec<u64>,
+}
+
+/// One leg of one case of closed sessions.
+#[derive(Debug, Serialize)]
+pub(crate) struct SlopeReport {
+    /// Front and back.
+    pub(crate) case: String,
+    /// The leg.
+    pub(crate) leg: &'static str,
+    /// How it ended.
+    pub(crate) outcome: SlopeOutcome,
+}
+
 /// Times of one cold start.
 #[derive(Debug, Serialize)]
 pub(crate) struct ColdSample {
@@ -190,6 +222,7 @@ impl Report {
             loads: Vec::new(),
             idle: Vec::new(),
             cold: Vec::new(),
+            slopes: Vec::new(),
         }
     }
 
@@ -214,7 +247,11 @@ impl Report {
             self.cold.iter().filter(|it| it.status == "failed").map(|it| {
                 format!("cold, {}: {}", it.leg, it.reason.as_deref().unwrap_or_default())
             });
-        loads.chain(idle).chain(cold).next()
+        let slopes = self.slopes.iter().filter_map(|slope| match &slope.outcome {
+            Ended::Failed(reason) => Some(format!("slope {}, {}: {reason}", slope.case, slope.leg)),
+            Ended::Done(_) | Ended::No(_) => None,
+        });
+        loads.chain(idle).chain(cold).chain(slopes).next()
     }
 }
 
@@ -263,6 +300,19 @@ impl IdleOutcome {
     pub(crate) fn line(&self) -> String {
         self.line_with(|it| {
             format!("{} KiB at rest, {:.1} KiB per session", it.rest_kib, it.per_session_kib)
+        })
+    }
+}
+
+impl SlopeOutcome {
+    /// For the log of the run.
+    pub(crate) fn line(&self) -> String {
+        self.line_with(|it| {
+            let slope = it.bytes_per_session.unwrap_or(f64::NAN);
+            format!(
+                "{} sessions, {:.0} a second: {} to {} KiB, {slope:.2} bytes per session",
+                it.sessions, it.sessions_per_second, it.warm_kib, it.end_kib
+            )
         })
     }
 }

@@ -57,7 +57,7 @@ async fn once(
     folder: &Path,
 ) -> Result<Outcome> {
     let Workload { front, behind, .. } = *workload;
-    let wanted = Wanted { leg, front, behind, servers: 1 };
+    let wanted = Wanted { leg, front, behind, servers: 1, away: None };
     let mut stack = match Stack::start(plan, wanted, folder).await {
         Ok(stack) => stack,
         Err(cause) if leg == Leg::Gateway && !plan.require_gateway => {

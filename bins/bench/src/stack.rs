@@ -33,6 +33,8 @@ pub(crate) struct Wanted {
     pub(crate) behind: Wire,
     /// Servers behind; more than one only behind the gateway, and over stdio.
     pub(crate) servers: usize,
+    /// How long the gateway waits for a client of HTTP+SSE that left; as it would, if not given.
+    pub(crate) away: Option<&'static str>,
 }
 
 impl Stack {
@@ -175,7 +177,11 @@ async fn gateway(
     };
     let servers: serde_json::Map<_, _> =
         names.iter().map(|name| (name.clone(), server.clone())).collect();
-    let config = json!({"gateway": {"listen": addr.to_string()}, "mcpServers": servers});
+    let mut settings = json!({"listen": addr.to_string()});
+    if let (Some(away), Some(settings)) = (wanted.away, settings.as_object_mut()) {
+        settings.insert("timeouts".to_owned(), json!({"sseReconnect": away}));
+    }
+    let config = json!({"gateway": settings, "mcpServers": servers});
     let file = folder.join("gateway.json");
     std::fs::write(&file, config.to_string())
         .map_err(Failure::io(format!("{}", file.display())))?;

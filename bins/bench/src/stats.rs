@@ -1,4 +1,4 @@
-//! Latencies counted in buckets of under two per cent, medians, ratios.
+//! Latencies counted in buckets of under two per cent, medians, ratios, slopes.
 
 /// Buckets per power of two.
 const SUB: u64 = 64;
@@ -97,6 +97,18 @@ pub(crate) fn ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     median(ours.iter().zip(theirs).filter(|(_, theirs)| 0.0 < **theirs).map(|(a, b)| a / b))
 }
 
+/// The slope of the line through `points` that has the least squares.  `None` where there is none:
+/// of fewer than two places.
+pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (mid_x, mid_y) = (mean(|it| it.0), mean(|it| it.1));
+    let with = |it: &(f64, f64)| (it.0 - mid_x) * (it.1 - mid_y);
+    let alone = |it: &(f64, f64)| (it.0 - mid_x) * (it.0 - mid_x);
+    let (rise, run) = (points.iter().map(with).sum::<f64>(), points.iter().map(alone).sum::<f64>());
+    (0.0 < run).then(|| rise / run)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +149,15 @@ mod tests {
         one.merge(&two);
         assert_eq!((one.count(), one.quantile(1.0)), (60, Some(59)));
         assert_eq!(one.quantile(0.5), Some(29));
+    }
+
+    #[test]
+    fn slopes() {
+        assert_eq!(slope(&[]), None);
+        assert_eq!(slope(&[(1.0, 5.0)]), None);
+        assert_eq!(slope(&[(1.0, 5.0), (1.0, 6.0)]), None);
+        assert_eq!(slope(&[(0.0, 5.0), (10.0, 25.0)]), Some(2.0));
+        assert_eq!(slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 1.0)]), Some(0.0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ColdReport, Ended, IdleReport, LegReport, LoadReport, Report};
+use super::{ColdReport, Ended, IdleReport, LegReport, LoadReport, Report, SlopeReport};
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +41,14 @@ impl fmt::Display for Report {
                 "\n## Cold start: ms from exec\n\n| stdio servers | leg | listening | first tools/list | every tools/list | starts |\n|--:|---|--:|--:|--:|--:|"
             )?;
         }
-        self.cold.iter().try_for_each(|it| it.row(out))
+        self.cold.iter().try_for_each(|it| it.row(out))?;
+        if !self.slopes.is_empty() {
+            writeln!(
+                out,
+                "\n## Sessions opened, used and closed\n\n| case | leg | sessions | a second | RSS after a fifth MiB | RSS at the end MiB | bytes per session |\n|---|---|--:|--:|--:|--:|--:|"
+            )?;
+        }
+        self.slopes.iter().try_for_each(|it| it.row(out))
     }
 }
 
@@ -121,6 +128,28 @@ impl ColdReport {
             out,
             "| {servers} | {leg} | {listening} | {first} | {} | {starts} |",
             ms(self.every_list_ms)
+        )
+    }
+}
+
+impl SlopeReport {
+    fn row(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { case, leg, outcome } = self;
+        let it = match outcome {
+            Ended::Done(it) => it,
+            Ended::No(why) => {
+                return writeln!(out, "| {case} | {leg} | no: {} |||||", cell(why));
+            }
+            Ended::Failed(why) => {
+                return writeln!(out, "| {case} | {leg} | failed: {} |||||", cell(why));
+            }
+        };
+        let (warm, end) = (it.warm_kib as f64 / 1024.0, it.end_kib as f64 / 1024.0);
+        let slope = it.bytes_per_session.map_or_else(|| "–".to_owned(), |it| format!("{it:.2}"));
+        let (sessions, rate) = (it.sessions, it.sessions_per_second);
+        writeln!(
+            out,
+            "| {case} | {leg} | {sessions} | {rate:.0} | {warm:.1} | {end:.1} | {slope} |"
         )
     }
 }

@@ -145,6 +145,29 @@ fn idle_sessions_and_cold_starts_are_measured() {
 }
 
 #[test]
+fn what_is_left_of_closed_sessions_is_measured() {
+    let (output, report) = run(&["--workload=slope", "--slope-sessions=40"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let slopes = report["slopes"].as_array().unwrap();
+    let of = |leg: &str| slopes.iter().filter(|it| it["leg"] == leg).collect::<Vec<_>>();
+    assert_eq!(
+        (of("stdio-shared").len(), of("hyper-stream").len(), of("gateway").len()),
+        (2, 2, 5)
+    );
+    for slope in of("stdio-shared").into_iter().chain(of("hyper-stream")) {
+        let done = &slope["outcome"]["done"];
+        assert_eq!(done["sessions"], 40, "{slope}");
+        assert_eq!(done["points_kib"].as_array().unwrap().len(), 20, "{slope}");
+        assert!(done["bytes_per_session"].is_number(), "{slope}");
+        assert!(0 < done["end_kib"].as_u64().unwrap(), "{slope}");
+    }
+    assert!(of("gateway").iter().all(|it| it["outcome"]["no"].is_string()), "{slopes:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| streamable → stdio | stdio-shared | 40 |"), "{text}");
+}
+
+#[test]
 fn a_gateway_that_is_required_must_start() {
     let args = ["--workload=W1", "--sessions=1", "--legs=gateway", "--require-gateway"];
     let (output, _) = run(&args);
