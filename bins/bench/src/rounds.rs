@@ -14,7 +14,7 @@ use crate::{
     stack::{Stack, Wanted},
 };
 
-/// Before each measurement: caches fill, allocators settle.
+/// Before each measurement, and no longer than it takes: caches fill, allocators settle.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Measures one workload with one number of sessions.
@@ -57,7 +57,7 @@ async fn once(
     folder: &Path,
 ) -> Result<Outcome> {
     let Workload { front, behind, .. } = *workload;
-    let wanted = Wanted { leg, front, behind, servers: 1, away: None };
+    let wanted = Wanted { leg, front, behind, servers: 1, away: None, keeps: false };
     let mut stack = match Stack::start(plan, wanted, folder).await {
         Ok(stack) => stack,
         Err(cause) if leg == Leg::Gateway && !plan.require_gateway => {
@@ -88,7 +88,7 @@ async fn sample(
     };
     let upstream: Vec<u32> = stack.upstream().into_iter().collect();
     load.start();
-    load.wait(WARM_UP).await;
+    load.wait(WARM_UP.min(Duration::from_secs_f64(plan.seconds))).await;
     let before = Snapshot::take(&load, &measured, &upstream);
     load.record();
     load.wait(Duration::from_secs_f64(plan.seconds)).await;

@@ -20,23 +20,27 @@ use crate::{
 };
 
 /// This many sessions are open at once.
-const AT_ONCE: usize = 16;
-/// Memory is read so many times on the way, after equally many sessions each.
-const STEPS: usize = 20;
-/// Of those so many are left out at the beginning: arenas, tables and pools are being set up.
-const WARM_UP_STEPS: usize = 4;
+const AT_ONCE: usize = 64;
+/// Memory is read so many times on the way, after equally many sessions each: of at least
+/// [`STEP_MIN`].
+const STEPS: (usize, usize) = (5, 20);
+const STEP_MIN: usize = 100;
+/// This part of them is left out at the beginning: arenas, tables and pools are being set up.
+const WARM_UP: usize = 5;
 /// The sessions between two readings are closed within this time.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 /// A client of HTTP+SSE closes by leaving, and a gateway may wait for its return: this long.
 const AWAY: &str = "1s";
 const AWAY_TIME: Duration = Duration::from_secs(1);
 
-const CASES: [(Wire, Wire, &[Leg]); 5] = [
-    (Wire::Streamable, Wire::Stdio, &[Leg::Relay(Kind::StdioShared), Leg::Gateway]),
-    (Wire::Sse, Wire::Stdio, &[Leg::Relay(Kind::StdioShared), Leg::Gateway]),
-    (Wire::Streamable, Wire::Streamable, &[Leg::Relay(Kind::HyperStream), Leg::Gateway]),
-    (Wire::Sse, Wire::Streamable, &[Leg::Gateway]),
-    (Wire::Sse, Wire::Sse, &[Leg::Relay(Kind::HyperStream), Leg::Gateway]),
+/// In front, behind, whether records are kept on disk, and who is measured.
+const CASES: [(Wire, Wire, bool, &[Leg]); 6] = [
+    (Wire::Streamable, Wire::Stdio, true, &[Leg::Gateway]),
+    (Wire::Streamable, Wire::Stdio, false, &[Leg::Gateway]),
+    (Wire::Sse, Wire::Stdio, true, &[Leg::Relay(Kind::StdioShared), Leg::Gateway]),
+    (Wire::Streamable, Wire::Streamable, true, &[Leg::Relay(Kind::HyperStream), Leg::Gateway]),
+    (Wire::Sse, Wire::Streamable, true, &[Leg::Gateway]),
+    (Wire::Sse, Wire::Sse, true, &[Leg::Relay(Kind::HyperStream), Leg::Gateway]),
 ];
 
 /// Measures every case.
@@ -45,11 +49,12 @@ const CASES: [(Wire, Wire, &[Leg]); 5] = [
 /// As [`crate::rounds::measure`].
 pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<SlopeReport>> {
     let mut reports = Vec::new();
-    for (front, behind, legs) in CASES {
+    for (front, behind, keeps, legs) in CASES {
         for leg in plan.legs(legs) {
-            let wanted = Wanted { leg, front, behind, servers: 1, away: Some(AWAY) };
+            let wanted = Wanted { leg, front, behind, servers: 1, away: Some(AWAY), keeps };
             let outcome = once(plan, wanted, folder).await?;
-            let case = format!("{} → {}", front.text(), behind.text());
+            let records = if keeps { "" } else { ", nothing on disk" };
+            let case = format!("{} → {}{records}", front.text(), behind.text());
             crate::say(&format!("slope · {case} · {}: {}", leg.name(), outcome.line()));
             reports.push(SlopeReport { case, leg: leg.name(), outcome });
         }
@@ -67,7 +72,7 @@ async fn once(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<SlopeOutcome
         Err(cause) if is_gateway => return Ok(SlopeOutcome::Failed(cause.to_string())),
         Err(cause) => return Err(cause),
     };
-    let outcome = match sample(plan, wanted.front, &stack).await {
+    let outcome = match sample(plan, wanted, &stack).await {
         Ok(sample) => SlopeOutcome::Done(sample),
         Err(cause) => SlopeOutcome::Failed(stack.explain(cause).to_string()),
     };
@@ -75,27 +80,29 @@ async fn once(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<SlopeOutcome
     Ok(outcome)
 }
 
-async fn sample(plan: &Plan, front: Wire, stack: &Stack) -> Result<SlopeSample> {
+async fn sample(plan: &Plan, wanted: Wanted, stack: &Stack) -> Result<SlopeSample> {
     let missing = || Failure::Process("nothing to measure".to_owned());
     let door = Arc::new(stack.doors.first().ok_or_else(missing)?.clone());
     let pid = stack.measured().ok_or_else(missing)?;
-    let step = plan.slope_sessions.div_ceil(STEPS);
-    let mut points = Vec::with_capacity(STEPS);
+    let steps = (plan.slope_sessions / STEP_MIN).clamp(STEPS.0, STEPS.1);
+    let step = plan.slope_sessions.div_ceil(steps);
+    let waits = wanted.leg == Leg::Gateway && wanted.front == Wire::Sse;
+    let mut points = Vec::with_capacity(steps);
     let mut churning = Duration::ZERO;
-    for nth in 1..=STEPS {
+    for nth in 1..=steps {
         let before = Instant::now();
         let closed = churn(plan.call_timeout, &door, step);
         within(STEP_TIMEOUT, "opening and closing sessions", closed).await?;
         churning += before.elapsed();
-        if front == Wire::Sse {
+        if waits {
             sleep(AWAY_TIME).await;
         }
         points.push((nth * step, steady(pid).await?));
     }
-    let warm = points.get(WARM_UP_STEPS.saturating_sub(1)..).unwrap_or_default();
+    let warm = points.get((steps / WARM_UP).saturating_sub(1)..).unwrap_or_default();
     let bytes = |&(sessions, kib): &(usize, u64)| (sessions as f64, kib as f64 * 1024.0);
     let rss = |point: Option<&(usize, u64)>| point.map_or(0, |it| it.1);
-    let sessions = step * STEPS;
+    let sessions = step * steps;
     Ok(SlopeSample {
         sessions,
         sessions_per_second: sessions as f64 / churning.as_secs_f64(),

@@ -35,6 +35,8 @@ pub(crate) struct Wanted {
     pub(crate) servers: usize,
     /// How long the gateway waits for a client of HTTP+SSE that left; as it would, if not given.
     pub(crate) away: Option<&'static str>,
+    /// Whether the gateway has a directory for what survives it, as it has by default.
+    pub(crate) keeps: bool,
 }
 
 impl Stack {
@@ -185,7 +187,12 @@ async fn gateway(
     let file = folder.join("gateway.json");
     std::fs::write(&file, config.to_string())
         .map_err(Failure::io(format!("{}", file.display())))?;
-    let args = ["serve".to_owned(), "--config".to_owned(), file.to_string_lossy().into_owned()];
+    let mut args =
+        vec!["serve".to_owned(), "--config".to_owned(), file.to_string_lossy().into_owned()];
+    if wanted.keeps {
+        let state = folder.join("state");
+        args.extend(["--state-dir".to_owned(), state.to_string_lossy().into_owned()]);
+    }
     let process = Process::foreign(&plan.gateway, &args, addr, &folder.join("gateway.log"))?;
     let door = |name: &String| {
         let path = format!("/{name}{}", wanted.front.path());

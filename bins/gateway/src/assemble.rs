@@ -264,8 +264,6 @@ fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server:
         reconnect_timeout: config.timeouts.sse_reconnect_timeout,
         in_flight_max: config.limits.in_flight_max,
         session_count_max: server.session_max,
-        // A client of 2025-03-26 may send them over any wire.
-        batches: true,
         limits: front_limits(config),
         ..transport_sse::server::ServerOptions::default()
     }

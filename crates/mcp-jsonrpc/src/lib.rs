@@ -16,6 +16,7 @@
 //!
 //! [`transport`] holds the one trait every transport implements.
 
+pub mod batch;
 mod error;
 mod id;
 mod limits;

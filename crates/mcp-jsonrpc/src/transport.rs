@@ -56,7 +56,7 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::Id;
+use crate::{Id, ProtocolVersion};
 
 pub use error::{ErrorKind, TransportError};
 pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
@@ -104,6 +104,12 @@ pub trait Session: fmt::Debug + Send + Sync + 'static {
     fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
         let _ = of;
         events
+    }
+
+    /// The revision that was agreed on with whoever uses it, where it knows: not before the
+    /// handshake, and a wire that passes everything on need never know.
+    fn version(&self) -> Option<ProtocolVersion> {
+        None
     }
 
     /// Whether it can still carry an exchange, as far as is known without asking the peer.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    Id, Kind, Message, ParseError, RpcError,
+    Id, Kind, Message, ParseError, ProtocolVersion, RpcError,
     params::CallTool,
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply,
@@ -96,6 +96,10 @@ impl Session for FilteredSession {
 
     fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
         self.inner.keep(of, events)
+    }
+
+    fn version(&self) -> Option<ProtocolVersion> {
+        self.inner.version()
     }
 
     fn is_open(&self) -> bool {

@@ -168,8 +168,9 @@ impl Record {
     }
 
     /// Of a session that was closed.
-    pub(crate) fn closed() -> Self {
-        Self { closed: true, ..Self::default() }
+    pub(crate) fn closed() -> Bytes {
+        // There may be very many of them in memory.
+        Bytes::from_static(br#"{"closed":true}"#)
     }
 
     pub(crate) fn written(&self) -> Bytes {

@@ -409,6 +409,10 @@ impl Session for Routed {
         }
     }
 
+    fn version(&self) -> Option<ProtocolVersion> {
+        self.0.version.get().copied()
+    }
+
     fn is_open(&self) -> bool {
         !self.0.state().closed
     }

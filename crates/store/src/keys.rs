@@ -36,6 +36,8 @@ pub struct KeyFile {
     path: PathBuf,
     lock: PathBuf,
     clock: Clock,
+    /// Between two attempts to lock it.
+    lock_pause: Duration,
     /// What the file looked like when it was last read.
     seen: Mutex<Option<Look>>,
 }
@@ -76,7 +78,7 @@ impl KeyFile {
     /// The file of keys in this directory.  Nothing is read yet.
     pub fn new(dir: &StateDir, clock: Clock) -> Self {
         let (path, lock) = (dir.path().join(FILE), dir.path().join(LOCK));
-        Self { path, lock, clock, seen: Mutex::default() }
+        Self { path, lock, clock, lock_pause: LOCK_PAUSE, seen: Mutex::default() }
     }
 
     /// Where it is.
@@ -215,7 +217,7 @@ impl KeyFile {
         for _ in 0..LOCK_TRIES_MAX {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(fs::TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(fs::TryLockError::WouldBlock) => thread::sleep(self.lock_pause),
                 Err(fs::TryLockError::Error(error)) => return Err(cannot(error)),
             }
         }

@@ -11,8 +11,9 @@ use seal::Clock;
 
 use crate::{RecordKey, Saving, Store, StoreError};
 
-/// What a record costs beside its bytes, about.
-pub(crate) const RECORD_COST: usize = 64;
+/// What a record costs in memory beside its bytes, at most: its places in two tables, which may
+/// be half empty.
+pub(crate) const RECORD_COST: usize = 192;
 
 /// Records in memory.  When there are too many, those that would expire first go first.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(crate) type Entry = (RecordKey, u64, Option<Bytes>);
 // === impl Memory ===
 
 impl Memory {
-    /// At most so many bytes of records, counting 64 for each beside its own.
+    /// At most so many bytes of records, counting 192 for each beside its own.
     pub fn new(clock: Clock, bytes_max: usize) -> Self {
         Self { records: Mutex::default(), clock, bytes_max }
     }

@@ -24,7 +24,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderName, USER_AGENT},
 };
 use mcp_jsonrpc::{
-    Frame, Limits, RpcError,
+    Frame, Limits, RpcError, batch,
     transport::{
         Caller, ErrorKind, Exchange, InboxMax, Session, SessionId, Transport, TransportError,
     },
@@ -70,8 +70,6 @@ pub struct ServerOptions {
     /// How long a notification may hold its POST's answer back, so that what the client sends
     /// next cannot overtake it: 1 s.
     pub order_timeout: Duration,
-    /// Whether a POST may hold a batch; 2024-11-05 neither allows nor forbids it.  No.
-    pub batches: bool,
     /// What messages are taken.
     pub limits: Limits,
 }
@@ -92,7 +90,6 @@ impl Default for ServerOptions {
             in_flight_max: 256,
             session_count_max: 10_000,
             order_timeout: Duration::from_secs(1),
-            batches: false,
             limits: Limits::default(),
         }
     }
@@ -253,15 +250,14 @@ impl Server {
             .map_err(|error| Refusal::of_message(&raw, &error))?;
         let messages = match frame {
             Frame::One(message) => vec![message],
-            Frame::Batch(messages) if options.batches => messages,
-            Frame::Batch(_) => {
-                let words = "HTTP+SSE takes one message a POST, no batches";
-                return Err(Refusal::new(
-                    StatusCode::BAD_REQUEST,
-                    RpcError::INVALID_REQUEST,
-                    words,
-                ));
-            }
+            // A client of 2025-03-26 may send them over any wire.
+            Frame::Batch(messages) => match batch::objection(session.version(), &messages) {
+                None => messages,
+                Some(words) => {
+                    let (status, code) = (StatusCode::BAD_REQUEST, RpcError::INVALID_REQUEST);
+                    return Err(Refusal::new(status, code, words));
+                }
+            },
         };
         if let Some(first) = messages.first() {
             note.rpc_method = first.method().map(Into::into);

@@ -56,8 +56,8 @@ impl Default for ServeMax {
 /// end: one session, opened at once, and closed at the end.
 ///
 /// Requests are answered as their answers come.  A line that is no message is answered with the
-/// code that JSON-RPC has for it; errors behind become JSON-RPC errors.  An array of messages
-/// (2025-03-26) is answered with an array.
+/// code that JSON-RPC has for it; errors behind become JSON-RPC errors.  An array of messages is
+/// answered with an array where 2025-03-26 is spoken, which alone has them.
 ///
 /// Reading `tokio::io::stdin()` holds up the end of a runtime until one more line comes: a program
 /// should end with `std::process::exit` or `Runtime::shutdown_background`.

@@ -146,25 +146,21 @@ fn idle_sessions_and_cold_starts_are_measured() {
 
 #[test]
 fn what_is_left_of_closed_sessions_is_measured() {
-    let (output, report) = run(&["--workload=slope", "--slope-sessions=40"]);
+    let args = ["--workload=slope", "--slope-sessions=40", "--legs=stdio-shared,gateway"];
+    let (output, report) = run(&args);
     assert!(output.status.success(), "{}", errors(&output));
     let report = report.unwrap();
     let slopes = report["slopes"].as_array().unwrap();
     let of = |leg: &str| slopes.iter().filter(|it| it["leg"] == leg).collect::<Vec<_>>();
-    assert_eq!(
-        (of("stdio-shared").len(), of("hyper-stream").len(), of("gateway").len()),
-        (2, 2, 5)
-    );
-    for slope in of("stdio-shared").into_iter().chain(of("hyper-stream")) {
-        let done = &slope["outcome"]["done"];
-        assert_eq!(done["sessions"], 40, "{slope}");
-        assert_eq!(done["points_kib"].as_array().unwrap().len(), 20, "{slope}");
-        assert!(done["bytes_per_session"].is_number(), "{slope}");
-        assert!(0 < done["end_kib"].as_u64().unwrap(), "{slope}");
-    }
+    assert_eq!((of("stdio-shared").len(), of("gateway").len()), (1, 6));
+    let done = &of("stdio-shared")[0]["outcome"]["done"];
+    assert_eq!(done["sessions"], 40, "{done}");
+    assert_eq!(done["points_kib"].as_array().unwrap().len(), 5, "{done}");
+    assert!(done["bytes_per_session"].is_number(), "{done}");
+    assert!(0 < done["end_kib"].as_u64().unwrap(), "{done}");
     assert!(of("gateway").iter().all(|it| it["outcome"]["no"].is_string()), "{slopes:?}");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("| streamable → stdio | stdio-shared | 40 |"), "{text}");
+    assert!(text.contains("| sse → stdio | stdio-shared | 40 |"), "{text}");
 }
 
 #[test]

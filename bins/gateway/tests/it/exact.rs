@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Client, Front},
     doors::{Behind, House},
-    rig::{Gateway, servers},
+    rig::{Gateway, demo, servers},
     scripts,
 };
 
@@ -99,5 +99,52 @@ fn hidden_tools_are_not_there() {
         let answer = client.ask("tools/call", params);
         assert_eq!(answer["error"], json!({ "code": -32602, "message": "Unknown tool: echo" }));
         assert!(client.call("progress", json!({ "steps": 1 })).contains("1 steps"));
+    }
+}
+
+/// 2025-03-26 alone has batches, whichever way the client comes, and says why to the others.
+#[test]
+fn batches_of_one_revision_at_every_door() {
+    let gateway = Gateway::start(&demo());
+    let ping = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+    let batch = format!("[{},{}]", ping(71), ping(72));
+    let no = "only revision 2025-03-26 has batches";
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let takes = version == "2025-03-26";
+        for front in [Front::Sse, Front::Streamable] {
+            let mut client = Client::connect(&gateway, front, "demo");
+            client.initialize(version, &json!({}));
+            let session = client.session().unwrap();
+            let answer = match front {
+                Front::Sse => {
+                    gateway.post(&format!("/demo/message?sessionId={session}"), &[], &batch)
+                }
+                _ => gateway.post("/demo/mcp", &[("Mcp-Session-Id", &*session)], &batch),
+            };
+            let status = match (takes, front) {
+                (false, _) => 400,
+                (true, Front::Sse) => 202,
+                (true, _) => 200,
+            };
+            assert_eq!(answer.status, status, "{version} {front:?}: {answer:?}");
+            assert!(takes || answer.body.contains(no), "{version} {front:?}: {answer:?}");
+            if takes && front == Front::Sse {
+                assert!(client.answer(71)["result"].is_object());
+                assert!(client.answer(72)["result"].is_object());
+            }
+        }
+        let mut client = Client::connect(&gateway, Front::Stdio, "demo");
+        client.initialize(version, &json!({}));
+        client.say(&batch);
+        if takes {
+            let answers: Value = serde_json::from_str(&client.hear()).unwrap();
+            assert_eq!(answers.as_array().unwrap().len(), 2, "{answers}");
+        } else {
+            for id in [71, 72] {
+                let error = client.answer(id)["error"].clone();
+                assert_eq!(error["code"], -32600, "{version}: {error}");
+                assert!(error["message"].as_str().unwrap().contains(no), "{version}: {error}");
+            }
+        }
     }
 }

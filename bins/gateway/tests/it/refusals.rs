@@ -250,7 +250,9 @@ fn what_is_no_message() {
 #[test]
 fn batches() {
     let gateway = strict();
-    let id = begin(&gateway);
+    let older = INITIALIZE.replace("2025-06-18", "2025-03-26");
+    let answer = gateway.post("/demo/mcp", &[AUTH], &older);
+    let id = answer.field("mcp-session-id").unwrap().to_owned();
     let ping = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
     let told = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
     let two = format!("[{},{told},{}]", ping(1), ping(2));

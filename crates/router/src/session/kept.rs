@@ -117,7 +117,7 @@ impl ClientSession {
             true => store.remove(self.key),
             false => {
                 let expires = keeping.expires(self.issued);
-                store.save(self.key, Record::closed().written(), expires)
+                store.save(self.key, Record::closed(), expires)
             }
         })
     }

@@ -14,10 +14,7 @@ use redb::{
     TableError, backends::FileBackend,
 };
 
-use crate::{
-    RecordKey,
-    memory::{Entry, RECORD_COST},
-};
+use crate::{RecordKey, memory::Entry};
 
 /// A record's expiry and its bytes, by its key.
 const RECORDS: TableDefinition<'_, &RecordKey, (u64, &[u8])> = TableDefinition::new("records");
@@ -25,6 +22,8 @@ const RECORDS: TableDefinition<'_, &RecordKey, (u64, &[u8])> = TableDefinition::
 const EXPIRY: TableDefinition<'_, (u64, &RecordKey), ()> = TableDefinition::new("expiry");
 /// Of what is cached: records are few, and each is read once.
 const CACHE_BYTES_MAX: usize = 4 << 20;
+/// What a record costs in the file beside its bytes, about.
+const RECORD_COST: usize = 64;
 /// How many expired records one transaction clears away.
 const EXPIRED_LEN_MAX: usize = 1024;
 

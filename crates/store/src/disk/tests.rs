@@ -150,3 +150,33 @@ async fn a_copy_of_the_file_taken_at_any_moment_is_whole() {
         assert!(!copy.path().join("sessions.damaged").exists());
     }
 }
+
+/// A disk that hangs keeps nobody waiting for ever; what it was to write is written when it can.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_disk_goes_on_without_it() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::still(100));
+    let disk = open(&dir, &clock, DiskMax::default());
+    let (hang, hangs) = std::sync::mpsc::channel::<()>();
+    let (hung, is_hung) = oneshot::channel();
+    let shared = Arc::clone(&disk.shared);
+    let holder = thread::spawn(move || {
+        // Whoever writes needs it.
+        let _slot = shared.slot();
+        hung.send(()).unwrap();
+        hangs.recv().ok();
+    });
+    is_hung.await.unwrap();
+    let since = Instant::now();
+    let (one, other) = tokio::join!(disk.save(key(1), "a".into(), 200), disk.remove(key(2)));
+    for outcome in [one, other] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, StoreError::Slow(5)), "{error}");
+    }
+    assert!((WRITE_TIMEOUT..2 * WRITE_TIMEOUT).contains(&since.elapsed()));
+    tokio::time::resume();
+    drop(hang);
+    holder.join().unwrap();
+    disk.save(key(3), "c".into(), 200).await.unwrap();
+    assert_eq!(disk.load(&key(1)).unwrap().unwrap(), "a");
+    assert_eq!(disk.load(&key(3)).unwrap().unwrap(), "c");
+}

@@ -164,3 +164,25 @@ fn there_is_a_limit_to_keys() {
     }
     assert_eq!(file.load().unwrap().len(), KEYS_MAX);
 }
+
+/// Whoever holds the lock and does not let go keeps nobody waiting for ever, and nothing changes.
+#[test]
+fn a_lock_that_another_process_keeps_is_not_waited_for_for_ever() {
+    let place = Place::new();
+    let file = KeyFile { lock_pause: Duration::from_millis(1), ..place.file() };
+    let ring = place.ring(&file);
+    let before = fs::read_to_string(file.path()).unwrap();
+    let held = File::open(&file.lock).unwrap();
+    held.lock().unwrap();
+    let error = file.rotate(ROTATION.keep, true).unwrap_err();
+    assert!(matches!(&error, StateError::Busy { path } if path == file.path()), "{error}");
+    assert!(error.to_string().ends_with("is being changed by another process"), "{error}");
+    // A turn that is due is left for later, and what there is goes on being used.
+    place.clock.advance(DAY);
+    assert!(matches!(file.keep_up(&ring, ROTATION), Err(StateError::Busy { .. })));
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), before);
+    assert!(opens(&ring, &seal(&ring)) && ring.keys().len() == 1);
+    drop(held);
+    file.keep_up(&ring, ROTATION).unwrap();
+    assert_eq!(ring.keys().len(), 2);
+}

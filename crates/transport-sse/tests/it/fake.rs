@@ -14,7 +14,7 @@ use futures::{
     stream,
 };
 use mcp_jsonrpc::{
-    Id,
+    Id, ProtocolVersion,
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply,
         Session, SessionId, Transport, TransportError,
@@ -31,6 +31,7 @@ pub(crate) struct Fake(Arc<Inner>);
 struct Inner {
     answer: Box<dyn Fn(Exchange) -> Answer + Send + Sync>,
     id: Option<SessionId>,
+    version: Option<ProtocolVersion>,
     owner: Option<Caller>,
     refuses: Mutex<Option<TransportError>>,
     unasked: Mutex<Option<EventStream>>,
@@ -51,6 +52,7 @@ impl Fake {
         Self(Arc::new(Inner {
             answer: Box::new(move |exchange| answer(exchange).boxed()),
             id: None,
+            version: None,
             owner: None,
             refuses: Mutex::default(),
             unasked: Mutex::default(),
@@ -72,6 +74,11 @@ impl Fake {
     pub(crate) fn known_as(self, id: &str, owner: Caller) -> Self {
         let id = SessionId::new(id);
         self.edit(|inner| (inner.id, inner.owner) = (id, Some(owner)))
+    }
+
+    /// Its sessions have agreed on this.
+    pub(crate) fn speaking(self, version: ProtocolVersion) -> Self {
+        self.edit(|inner| inner.version = Some(version))
     }
 
     /// Opens nothing, once.
@@ -175,6 +182,10 @@ impl Session for Fake {
             pause => Ok(pause),
         });
         prime.chain(numbered).boxed()
+    }
+
+    fn version(&self) -> Option<ProtocolVersion> {
+        self.0.version
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -11,7 +11,7 @@ use std::{
 use futures::{StreamExt, future, stream};
 use hyper::{Request, Response, body::Body};
 use mcp_jsonrpc::{
-    Id, Message,
+    Id, Message, ProtocolVersion,
     transport::{Caller, ErrorKind, Event, InboxMax, Reply, Session, TransportError},
 };
 use serde_json::{Value, json};
@@ -266,13 +266,27 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn batches_if_allowed() {
-    let server = server(&echo(), ServerOptions { batches: true, ..ServerOptions::default() });
-    let mut stream = Stream::open(&server).await;
-    let batch = format!("[{},{}]", call(1), call(2));
-    assert_eq!(post(&server, &stream.post_to, batch).await.status(), 202);
-    assert_eq!(stream.message().await["id"], 1);
-    assert_eq!(stream.message().await["id"], 2);
+async fn batches_of_2025_03_26() {
+    for version in ProtocolVersion::LEGACY {
+        let fake = echo().speaking(version);
+        let server = server(&fake, ServerOptions::default());
+        let mut stream = Stream::open(&server).await;
+        let batch = format!("[{},{}]", call(1), call(2));
+        let response = post(&server, &stream.post_to, batch).await;
+        if version == ProtocolVersion::V2025_03_26 {
+            assert_eq!(response.status(), 202);
+            assert_eq!(stream.message().await["id"], 1);
+            assert_eq!(stream.message().await["id"], 2);
+            let opens = r#"[{"jsonrpc":"2.0","id":3,"method":"initialize","params":{}}]"#;
+            let response = post(&server, &stream.post_to, opens).await;
+            assert_eq!(response.status(), 400);
+        } else {
+            assert_eq!(response.status(), 400, "{version}");
+        }
+        // Nothing of what was refused was asked.
+        assert_eq!(post(&server, &stream.post_to, call(4)).await.status(), 202);
+        assert_eq!(stream.message().await["id"], 4);
+    }
 }
 
 #[tokio::test]

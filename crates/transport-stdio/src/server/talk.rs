@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,8 @@ use futures::{
     stream::FuturesUnordered,
 };
 use mcp_jsonrpc::{
-    Frame, Id, Kind, Message, ParseError, RpcError,
+    Frame, Id, Kind, Message, ParseError, ProtocolVersion, RpcError, batch,
+    params::Initialized,
     transport::{
         Caller, ErrorKind, Event, EventId, EventStream, Exchange, Reply, Session, TransportError,
     },
@@ -47,6 +51,8 @@ pub(super) struct Talk<'a> {
     /// Whether a notification is on its way that nothing may overtake.
     held: AtomicBool,
     released: Notify,
+    /// What the client was told to speak.
+    version: OnceLock<ProtocolVersion>,
     /// Told with each answer: what cannot be listened to before the handshake may be after it.
     answered: Notify,
     /// When the client has not read for too long.
@@ -68,6 +74,7 @@ impl<'a> Talk<'a> {
             in_flight: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             released: Notify::new(),
+            version: OnceLock::new(),
             answered: Notify::new(),
             stuck: CancellationToken::new(),
         }
@@ -172,7 +179,19 @@ impl<'a> Talk<'a> {
     }
 
     /// Answers the requests of a batch with an array of their answers (2025-03-26, JSON-RPC §6).
+    ///
+    /// One that may not be sent has nothing done about it; whoever waits for an answer gets it.
     async fn batch(&self, messages: Vec<Message>) {
+        if let Some(words) = batch::objection(self.version.get().copied(), &messages) {
+            info!(words, "refused a batch");
+            let asked = messages.iter().filter(|message| message.kind() == Kind::Request);
+            let ids: Vec<Option<&Id>> = asked.map(Message::id).collect();
+            let error = RpcError::new(RpcError::INVALID_REQUEST, words);
+            for id in if ids.is_empty() { vec![None] } else { ids } {
+                self.say(Message::error(id, &error).ok()).await;
+            }
+            return;
+        }
         let answers = messages.into_iter().map(async |message| match message.kind() {
             Kind::Request => self.answer(message).await,
             _ => {
@@ -197,6 +216,7 @@ impl<'a> Talk<'a> {
     /// taken the request back.
     async fn answer(&self, request: Message) -> Option<Message> {
         let (id, method) = (request.id().cloned(), request.method().map(str::to_owned));
+        let begins = method.as_deref() == Some("initialize");
         let since = Instant::now();
         let answer = self.ask(request).await;
         let ms = since.elapsed().as_millis();
@@ -205,6 +225,9 @@ impl<'a> Talk<'a> {
             Ok(answer) => {
                 info!(method, id = id_shown, ms, kind = ?answer.kind(), "answered");
                 self.answered.notify_waiters();
+                if begins && let Ok(began) = answer.read::<Initialized<'_>>() {
+                    began.version().parse().map(|it| self.version.get_or_init(|| it)).ok();
+                }
                 Some(answer)
             }
             Err(error) if error.kind() == &ErrorKind::Cancelled => {

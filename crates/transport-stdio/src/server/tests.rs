@@ -139,6 +139,49 @@ async fn an_array_is_answered_with_an_array() {
     check(&[&format!("[{NOTE}]")], &[]).await;
 }
 
+/// Of the revision that was agreed on: whoever waits for an answer gets one.
+#[tokio::test(start_paused = true)]
+async fn an_array_where_there_is_none() {
+    for version in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let server = from_fn(move |exchange: Exchange| async move {
+            let message = &exchange.message;
+            let Some(id) = message.id() else { panic!("{message:?} was passed on") };
+            let result = serde_json::json!({ "protocolVersion": version });
+            Ok(Reply::Single(Message::response(id, &result).unwrap()))
+        });
+        let (client, here) = tokio::io::duplex(1 << 20);
+        let serving = serve(Arc::new(server), tokio::io::split(here), Caller::anonymous(), max());
+        let talking = async {
+            let (read, mut write) = tokio::io::split(client);
+            let mut lines = BufReader::new(read).lines();
+            write.write_all(format!("{}\n", asks(0, "initialize")).as_bytes()).await.unwrap();
+            let mut heard = vec![lines.next_line().await.unwrap().unwrap()];
+            let said = [
+                format!("[{},{}]", asks(1, "ping"), asks(2, "ping")),
+                format!("[{}]", asks(3, "initialize")),
+            ];
+            write.write_all(format!("{}\n", said.join("\n")).as_bytes()).await.unwrap();
+            write.shutdown().await.unwrap();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                heard.push(line);
+            }
+            heard
+        };
+        let (ended, heard) = tokio::join!(serving, talking);
+        ended.unwrap();
+        let no = "only revision 2025-03-26 has batches; send one message at a time";
+        if version == "2025-03-26" {
+            assert_eq!(heard.len(), 3, "{heard:?}");
+            assert!(heard.iter().any(|it| it.starts_with('[') && it.contains("\"id\":2")));
+            let no = "`initialize` may not be part of a batch";
+            assert!(heard.contains(&fails(3, -32600, no)), "{heard:?}");
+        } else {
+            let expect = [1, 2, 3].map(|id| fails(id, -32600, no));
+            assert_eq!(heard[1..], expect, "{version}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn too_many_at_once_are_refused() {
     let said: Vec<_> = (1..=4).map(|id| asks(id, "slow")).collect();

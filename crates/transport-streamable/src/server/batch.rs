@@ -9,7 +9,7 @@ use futures::{
 };
 use hyper::{Response, StatusCode, header::CONTENT_TYPE, header::HeaderValue};
 use mcp_jsonrpc::{
-    Id, Message, ProtocolVersion,
+    Id, Message, ProtocolVersion, batch,
     transport::{Caller, Event, Exchange, Session},
 };
 use transport_sse::{body::Outgoing, note::Note, respond};
@@ -45,15 +45,14 @@ impl Server {
             return Err(refuse(StatusCode::BAD_REQUEST, words));
         }
         let version = era::legacy(&fields)?;
-        if version.is_some_and(|version| version != ProtocolVersion::V2025_03_26) {
-            let words = "only revision 2025-03-26 has batches; post one message at a time";
-            return Err(refuse(StatusCode::BAD_REQUEST, words));
-        }
-        if messages.iter().any(|message| message.method() == Some("initialize")) {
-            let words = "`initialize` may not be part of a batch";
-            return Err(refuse(StatusCode::BAD_REQUEST, words));
-        }
+        let objects = |version| match batch::objection(version, &messages) {
+            Some(words) => Err(refuse(StatusCode::BAD_REQUEST, words)),
+            None => Ok(()),
+        };
+        objects(version)?;
         let session = self.session_for(&fields.session, &caller, version, note).await?;
+        // What was agreed on counts; what a request says of it may be left out.
+        objects(session.version())?;
 
         let (mut asked, mut ids) = (Vec::new(), Vec::new());
         for message in messages {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future, stream};
 use hyper::{Request, Response, body::Body};
 use mcp_jsonrpc::{
-    Id, Message,
+    Id, Message, ProtocolVersion,
     transport::{Caller, ErrorKind, Event, EventId, Exchange, Reply, TransportError},
 };
 use serde_json::{Value, json};
@@ -430,6 +430,24 @@ async fn batches_of_2025_03_26() {
         (vec![session], format!("[{}]", vec![told; 101].join(","))),
     ] {
         assert_eq!(rig.post(&fields, body).await.status(), 400, "{fields:?}");
+    }
+}
+
+/// What was agreed on counts, whatever a request says.
+#[tokio::test]
+async fn batches_of_a_session_that_has_none() {
+    for (agreed, status) in [
+        (ProtocolVersion::V2024_11_05, 400),
+        (ProtocolVersion::V2025_03_26, 200),
+        (ProtocolVersion::V2025_06_18, 400),
+        (ProtocolVersion::V2025_11_25, 400),
+    ] {
+        let rig = Rig::new(fake(echo).speaking(agreed)).await;
+        let session = ("mcp-session-id", ID);
+        for fields in [vec![session], vec![session, ("mcp-protocol-version", "2025-03-26")]] {
+            let response = rig.post(&fields, format!("[{}]", call(1))).await;
+            assert_eq!(response.status(), status, "{agreed}, {fields:?}");
+        }
     }
 }
 
