@@ -233,7 +233,7 @@ async fn methods() {
 #[tokio::test]
 async fn bodies_that_are_no_message() {
     let options = ServerOptions { body_len_max: 100, ..ServerOptions::default() };
-    let server = server(&echo(), options);
+    let server = server(&echo().speaking(ProtocolVersion::V2025_11_25), options);
     let stream = Stream::open(&server).await;
     for (body, status, code, id) in [
         ("{".to_owned(), 400, -32700, Value::Null),
