@@ -24,6 +24,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod resume;
+mod revisions;
 mod rig;
 mod routes;
 mod scripts;

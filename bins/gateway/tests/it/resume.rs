@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     http::Open,
+    process::until,
     rig::{Gateway, INITIALIZE, demo, demo_child, folder, servers},
 };
 
 /// What a client of a stream knows, however often it lost it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told {
     /// What came of the event that is not complete yet.
     rest: String,
@@ -218,5 +219,78 @@ fn a_stream_over_sse_goes_on_in_the_middle_of_a_call() {
     assert_eq!(progress, (1..=30).collect::<Vec<_>>());
     let answers: Vec<_> = told.messages.iter().filter_map(|it| it["id"].as_u64()).collect();
     assert_eq!(answers, [0, 5]);
+    gateway.status("demo", |it| it["sessions"] == 1);
+}
+
+/// Reads until an answer to this has come.
+fn hear(told: &mut Told, stream: &mut Open, id: i64) {
+    while !told.is_answered_to(id) {
+        assert!(told.read(stream, 1), "the stream ended: {told:?}");
+    }
+}
+
+/// Over HTTP+SSE a client that comes back to a gateway that was killed goes on with its session,
+/// if it says where it was; otherwise it begins anew, and nothing is held for what it had.
+#[test]
+fn a_session_over_sse_goes_on_after_a_restart() {
+    let (state, mut config) = (folder(), demo());
+    config["gateway"] = json!({ "timeouts": { "sseReconnect": "1s" } });
+    let start = |at: &str| {
+        let args = ["--listen", at, "--state-dir", state.path().to_str().unwrap()];
+        Gateway::start_in(folder(), &config, &args)
+    };
+    let mut gateway = start("127.0.0.1:0");
+    let mut told = Told::default();
+    let mut stream = gateway.open("GET /demo/sse", &[], "");
+    while told.endpoint.is_none() {
+        assert!(told.read(&mut stream, 1), "no event at all");
+    }
+    let endpoint = told.endpoint.clone().unwrap();
+    assert_eq!(gateway.post(&endpoint, &[], INITIALIZE).status, 202);
+    hear(&mut told, &mut stream, 0);
+    let last = told.last.clone().unwrap();
+    for id in [7, 8] {
+        let at = gateway.at.clone();
+        gateway.process.signal(Signal::KILL);
+        gateway.process.end();
+        gateway = start(&at);
+        told.rest.clear();
+        told.endpoint = None;
+        stream = gateway.open("GET /demo/sse", &[("Last-Event-ID", &*last)], "");
+        assert_eq!(stream.status, 200);
+        while told.endpoint.is_none() {
+            assert!(told.read(&mut stream, 1), "no event at all");
+        }
+        assert_eq!(told.endpoint.as_ref(), Some(&endpoint));
+        assert_eq!(gateway.post(&endpoint, &[], &steps(id, 1, 1)).status, 202);
+        hear(&mut told, &mut stream, id);
+        assert!(told.messages.last().unwrap()["result"].is_object(), "{told:?}");
+        gateway.status("demo", |it| it["sessions"] == 1);
+    }
+
+    // It does not say where it was: it gets a session of its own.
+    let at = gateway.at.clone();
+    gateway.process.signal(Signal::KILL);
+    gateway.process.end();
+    let gateway = start(&at);
+    let mut anew = Told::default();
+    let mut stream = gateway.open("GET /demo/sse", &[], "");
+    while anew.endpoint.is_none() {
+        assert!(anew.read(&mut stream, 1), "no event at all");
+    }
+    let other = anew.endpoint.clone().unwrap();
+    assert_ne!(other, endpoint);
+    assert_eq!(gateway.post(&other, &[], INITIALIZE).status, 202);
+    hear(&mut anew, &mut stream, 0);
+    gateway.status("demo", |it| it["sessions"] == 1);
+    // Who still posts to the old one is heard; as nobody listens, it ends, and for good.
+    assert_eq!(gateway.post(&endpoint, &[], &steps(9, 1, 1)).status, 202);
+    gateway.status("demo", |it| it["sessions"] == 1);
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
+    until("the end of a session", || {
+        (gateway.post(&endpoint, &[], note).status == 404).then_some(())
+    });
+    assert_eq!(gateway.post(&other, &[], &steps(10, 1, 1)).status, 202);
+    hear(&mut anew, &mut stream, 10);
     gateway.status("demo", |it| it["sessions"] == 1);
 }
