@@ -81,7 +81,7 @@ async fn a_request_is_carried_as_it_came_and_no_session_is_named() {
     assert_eq!(value(response).await, json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
     let exchange = hear.recv().await.unwrap();
     assert_eq!(exchange.message.as_bytes(), sent.as_bytes());
-    assert_eq!(exchange.version, Some(mcp_jsonrpc::ProtocolVersion::V2026_07_28));
+    assert_eq!(exchange.version, Some(ProtocolVersion::V2026_07_28));
     let carried = [("mcp-param-x", "1"), ("traceparent", "00-1")];
     assert!(exchange.carried.iter().map(|(name, value)| (&**name, &**value)).eq(carried));
     assert_eq!(rig.fake.closed(), 0);
