@@ -316,3 +316,104 @@ fn the_document_is_up_to_date() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(found, ledger::document(), "{} (BLESS=1 writes it anew)", path.display());
 }
+
+mod up {
+    use mcp_jsonrpc::RpcError;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::modern::up;
+
+    fn heard(method: &str, result: &str) -> String {
+        let said = message(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
+        let info = RawValue::from_string(r#"{"name":"s"}"#.to_owned()).unwrap();
+        up::answer(method, &said, Some(&info)).body().unwrap().to_owned()
+    }
+
+    const META: &str = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}"#;
+
+    #[test]
+    fn results_are_complete_and_keep_their_bytes() {
+        for (method, result, expect) in [
+            ("tools/call", r#"{ "n": 1e400 }"#, r#"{"n":1e400,"resultType":"complete",@}"#),
+            ("x/y", r#"{"resultType":"task"}"#, r#"{"resultType":"complete",@}"#),
+            (
+                "resources/read",
+                r#"{"contents":[ 1.0 ],"ttlMs":5}"#,
+                r#"{"contents":[ 1.0 ],"ttlMs":5,"resultType":"complete","cacheScope":"private",@}"#,
+            ),
+            (
+                "tools/list",
+                r#"{"tools":[{"name":"a","execution":{"taskSupport":"required"}}, {"b": 1}]}"#,
+                r#"{"tools":[{"name":"a"},{"b": 1}],"resultType":"complete","ttlMs":0,"cacheScope":"private",@}"#,
+            ),
+        ] {
+            assert_eq!(heard(method, result), expect.replace('@', META));
+        }
+        let meta =
+            r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"},"x/y":[2.50]}}"#;
+        assert_eq!(
+            heard("tools/call", meta),
+            r#"{"_meta":{"x/y":[2.50],"io.modelcontextprotocol/serverInfo":{"name":"s"}},"resultType":"complete"}"#
+        );
+        // What is no object is its reader's to judge.
+        assert_eq!(heard("tools/call", "[1]"), "[1]");
+    }
+
+    #[test]
+    fn errors_keep_their_words() {
+        for (code, expect) in [(-32002, -32602), (-32021, -32603), (-32042, -32603), (7, 7)] {
+            let error = RpcError::new(code, "no").with_data(&serde_json::json!({ "uri": "u" }));
+            let said = Message::error(Some(&Id::from(1)), &error).unwrap();
+            let heard = up::answer("resources/read", &said, None);
+            assert_eq!(
+                heard.body().unwrap(),
+                format!(r#"{{"code":{expect},"message":"no","data":{{"uri":"u"}}}}"#)
+            );
+        }
+    }
+
+    #[test]
+    fn requests_lose_what_their_session_says() {
+        let request = |params: &str| {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+            let request = up::request(&message(&text), &Id::from(9)).unwrap();
+            request.body().unwrap().to_owned()
+        };
+        let plain = r#"{"name":"a" ,"arguments":{"_meta":1}}"#;
+        assert_eq!(request(plain), plain, "byte for byte");
+        assert_eq!(
+            request(
+                r#"{"name":"a","requestState":"s","inputResponses":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#
+            ),
+            r#"{"name":"a"}"#
+        );
+        assert_eq!(
+            request(r#"{"_meta":{"progressToken":"x","traceparent":"00"}}"#),
+            r#"{"_meta":{"progressToken":9,"traceparent":"00"}}"#
+        );
+        let none = message(r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#);
+        assert_eq!(up::request(&none, &Id::from(9)).unwrap().as_bytes(), none.as_bytes());
+    }
+
+    #[test]
+    fn a_server_says_what_it_is_in_other_words() {
+        let said = message(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{
+                "tools":{},"tasks":{},"extensions":{"io.modelcontextprotocol/tasks":{},"a/b":{}}},
+                "serverInfo":{"name":"s","version":"1"},"instructions":"Do."}}"#,
+        );
+        let result = up::discovered(&said, &[V::V2026_07_28, NEW]).unwrap();
+        let result: Value = serde_json::from_str(result.get()).unwrap();
+        assert_eq!(
+            result,
+            serde_json::json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28", "2025-11-25"],
+                "capabilities": { "tools": {}, "extensions": { "a/b": {} } }, "instructions": "Do.",
+                "ttlMs": 0, "cacheScope": "private", "_meta": {
+                    "io.modelcontextprotocol/serverInfo": { "name": "s", "version": "1" } },
+            })
+        );
+    }
+}

@@ -333,8 +333,12 @@ impl Call {
         let questions = std::mem::take(&mut self.parked.questions);
         let Some(leg) = &self.parked.leg else { return };
         let pooled = Arc::clone(&leg.place.pooled);
-        for asked in questions.into_iter().filter_map(|it| it.asked) {
-            pooled.refuse(&self.front, &asked, why).await;
+        for question in questions.iter().filter(|it| !it.withdrawn) {
+            match (question.reply(pooled.version), &question.asked) {
+                (Some(reply), _) => pooled.tell(reply).await,
+                (None, Some(asked)) => pooled.refuse(&self.front, asked, why).await,
+                (None, None) => (),
+            }
         }
     }
 

@@ -110,11 +110,11 @@ impl Table {
         if parked_max <= entries.by_id.len() {
             return Err("too many calls wait for their clients' answers");
         }
-        let own = entries.by_caller.entry(caller.subject.clone()).or_default();
-        if per_caller_max <= *own {
+        let own = entries.by_caller.get(&caller.subject).copied().unwrap_or_default();
+        if per_caller_max <= own {
             return Err("too many calls of this caller wait for answers");
         }
-        *own += 1;
+        entries.by_caller.insert(caller.subject.clone(), own + 1);
         entries.last += 1;
         let id = entries.last;
         let subject = caller.subject.clone();
@@ -195,7 +195,7 @@ impl Parked {
                 to = &mut claimed => return self.hand_to(to.ok()),
                 () = &mut late => break "its client did not answer in time",
                 () = front.stop.cancelled() => break "the gateway is being shut down",
-                said = Self::next(&mut self.leg) => self.keep_said(said),
+                said = Self::next(&mut self.leg) => self.hear(said).await,
             }
         };
         if front.parked.remove(id).is_none() {
@@ -231,6 +231,15 @@ impl Parked {
         match leg {
             Some(leg) if !leg.is_done() => leg.next().await,
             _ => std::future::pending().await,
+        }
+    }
+
+    async fn hear(&mut self, said: Result<Message, TransportError>) {
+        let pooled = self.leg.as_ref().map(|leg| Arc::clone(&leg.place.pooled));
+        match (said, pooled) {
+            // Whoever asks that waits for nobody but the gateway.
+            (Ok(ping), Some(pooled)) if ping.method() == Some("ping") => pooled.pong(&ping).await,
+            (said, _) => self.keep_said(said),
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use mcp_jsonrpc::transport::{Caller, ErrorKind, TransportError};
@@ -20,6 +21,9 @@ use super::{
 
 /// For how many callers it is known what their server can do, sessions or not.
 const KNOWN_MAX: usize = 4096;
+
+/// How long a session's server goes on to log for nobody.
+const QUIET_AFTER: Duration = Duration::from_secs(30);
 
 /// Who asks, and where.
 #[derive(Clone, Debug)]
@@ -151,9 +155,9 @@ impl Key {
 impl Slot {
     /// A place for one more request in a session that has one.
     fn enter(&self, max: usize, parks: bool, level: Option<Level>) -> Option<Place> {
-        let mut state = lock(&self.state);
-        state.sessions.retain(|session| session.is_open());
-        state.sessions.iter().find_map(|session| session.enter(max, parks, level))
+        let state = lock(&self.state);
+        let mut open = state.sessions.iter().filter(|session| session.is_open());
+        open.find_map(|session| session.enter(max, parks, level))
     }
 }
 
@@ -255,15 +259,12 @@ impl Inner {
         let timeout = self.options.session_idle_timeout;
         for session in self.pool.all() {
             session.refuse_late(&self.options).await;
-            if !session.is_open() {
-                self.pool.remove(&session);
-                continue;
-            }
             let Some(since) = session.idle_since() else { continue };
-            if timeout <= since.elapsed() && session.retire() {
+            let is_over = !session.is_open() || timeout <= since.elapsed();
+            if is_over && session.retire() {
                 self.pool.remove(&session);
                 session.close().await;
-            } else {
+            } else if QUIET_AFTER <= since.elapsed() {
                 session.quieten().await;
             }
         }

@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use futures::StreamExt;
@@ -31,6 +28,9 @@ use super::{
 /// How long after a call was abandoned its server may still ask because of it.
 const LATE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// How long what a server calls itself may be to be told whole with each of its results.
+const INFO_LEN_MAX: usize = 1024;
+
 /// One session, and what runs in it.
 pub(super) struct Pooled {
     pub(super) session: Arc<dyn Session>,
@@ -47,8 +47,8 @@ pub(super) struct Pooled {
     pub(super) subscribed: tokio::sync::Mutex<HashMap<Box<str>, usize>>,
     /// Cancelled when it is over.
     pub(super) over: CancellationToken,
-    closed: AtomicBool,
-    _seat: Seat,
+    /// Given up when it is closed.
+    seat: Mutex<Option<Seat>>,
 }
 
 /// What a server said of itself at `initialize`.
@@ -141,8 +141,7 @@ impl Pooled {
             level: tokio::sync::Mutex::default(),
             subscribed: tokio::sync::Mutex::default(),
             over: CancellationToken::new(),
-            closed: AtomicBool::new(false),
-            _seat: seat,
+            seat: Mutex::new(Some(seat)),
         });
         let events = pooled.session.listen(None).await?;
         let ear = Arc::clone(&pooled).hear(events);
@@ -177,7 +176,8 @@ impl Pooled {
 
     pub(super) async fn close(&self) {
         self.over.cancel();
-        if !self.closed.swap(true, Ordering::AcqRel) {
+        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if seat.is_some() {
             self.session.close().await;
         }
     }
@@ -413,7 +413,7 @@ impl Known {
         })?;
         let declares = said.capabilities.map(Declares::read).unwrap_or_default();
         let info: Info<'_> = answer.read().map_err(malformed)?;
-        let server_info = info.info.filter(|it| it.get().starts_with('{')).map(ToOwned::to_owned);
+        let server_info = info.info.and_then(short);
         Ok((Self { server_info, declares, answer: answer.clone() }, version))
     }
 }
@@ -432,6 +432,23 @@ impl Declares {
             subscribe: is("/resources/subscribe"),
         }
     }
+}
+
+/// What a server calls itself, for each of its results: without pictures and the like where that
+/// would be long.
+fn short(info: &RawValue) -> Option<Box<RawValue>> {
+    #[derive(Deserialize, Serialize)]
+    struct Short<'a> {
+        #[serde(borrow)]
+        name: &'a RawValue,
+        #[serde(borrow)]
+        version: &'a RawValue,
+    }
+    if info.get().len() <= INFO_LEN_MAX {
+        return info.get().starts_with('{').then(|| info.to_owned());
+    }
+    let short: Short<'_> = serde_json::from_str(info.get()).ok()?;
+    serde_json::value::to_raw_value(&short).ok()
 }
 
 pub(super) fn unanswered() -> TransportError {

@@ -137,3 +137,6 @@ fn as_written(params: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ mod double;
 mod listening;
 mod plain;
 mod questions;
+mod sessions;
+mod waiting;
 
 use std::sync::Arc;
 

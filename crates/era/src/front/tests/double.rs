@@ -16,6 +16,8 @@ use super::*;
 #[derive(Debug)]
 pub(super) struct Double {
     heard: Mutex<Vec<(usize, Value)>>,
+    /// The calls of tools: in which session, and under which id.
+    called: Mutex<Vec<(usize, i64)>>,
     talks: Mutex<Vec<Arc<Talk>>>,
     told: Notify,
     /// The answer to `initialize`.
@@ -36,6 +38,7 @@ pub(super) struct Talk {
     unasked: Mutex<Arc<Inbox>>,
     calls: Mutex<HashMap<i64, Arc<Inbox>>>,
     over: AtomicBool,
+    forgotten: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +62,7 @@ impl Double {
         });
         Arc::new(Self {
             heard: Mutex::default(),
+            called: Mutex::default(),
             talks: Mutex::default(),
             told: Notify::new(),
             greeting: Mutex::new(greeting),
@@ -105,6 +109,18 @@ impl Double {
         (talk, said["id"].as_i64().unwrap())
     }
 
+    /// Waits for the nth call of any tool.
+    pub(super) async fn nth_call(&self, nth: usize) -> (Arc<Talk>, i64) {
+        loop {
+            let told = self.told.notified();
+            let call = self.called.lock().unwrap().get(nth).copied();
+            if let Some((talk, id)) = call {
+                return (self.talk(talk), id);
+            }
+            told.await;
+        }
+    }
+
     /// Waits for the answer to a question of the server's.
     pub(super) async fn answered(&self, id: &str) -> Value {
         self.hears(0, |it| it["id"] == id).await.1
@@ -145,6 +161,11 @@ impl Talk {
             inbox.finish(Err(died()));
         }
         self.unasked.lock().unwrap().finish(Ok(None));
+    }
+
+    /// Knows its sessions no more, and does not say so.
+    pub(super) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Release);
     }
 
     /// Loses the stream, and goes on.
@@ -198,6 +219,7 @@ impl Transport for Way {
                 unasked: Mutex::new(Inbox::new(InboxMax::default())),
                 calls: Mutex::default(),
                 over: AtomicBool::new(false),
+                forgotten: AtomicBool::new(false),
             });
             talks.push(Arc::clone(&talk));
             Ok(Arc::new(Handle(talk)) as Arc<dyn Session>)
@@ -218,7 +240,7 @@ impl Session for Handle {
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
         async move {
             let message = exchange.message;
-            if self.0.over.load(Ordering::Acquire) {
+            if self.0.over.load(Ordering::Acquire) || self.0.forgotten.load(Ordering::Acquire) {
                 return Err(TransportError::new(ErrorKind::NoSession, "it forgot the session"));
             }
             self.0.hear(&message);
@@ -235,6 +257,8 @@ impl Session for Handle {
             }
             let inbox = Inbox::new(InboxMax::default());
             self.0.calls.lock().unwrap().insert(*id, Arc::clone(&inbox));
+            self.0.server.called.lock().unwrap().push((self.0.number, *id));
+            self.0.server.told.notify_waiters();
             Ok(Reply::Stream(stream::poll_fn(move |cx| inbox.poll_next(cx)).boxed()))
         }
         .boxed()

@@ -26,30 +26,35 @@ use super::double::{Double, Talk};
 const ALL: &str =
     r#"{"elicitation":{"form":{},"url":{}},"sampling":{},"roots":{},"extensions":{"a/b":{}}}"#;
 
-fn all() -> Value {
+pub(super) fn all() -> Value {
     serde_json::from_str(ALL).unwrap()
 }
 
-fn form(id: &str) -> Value {
+pub(super) fn form(id: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {
         "message": id, "requestedSchema": { "type": "object", "properties": {} },
         "task": { "ttl": 1 }, "_meta": { "progressToken": 7, "x/y": 1 } } })
 }
 
-fn ask(id: &str, method: &str) -> Value {
+pub(super) fn ask(id: &str, method: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": {} })
 }
 
 /// A call that waits for an answer to one form, and what its client was told.
-struct Waiting {
-    client: Client,
-    talk: Arc<Talk>,
-    id: i64,
-    asked: Value,
-    key: String,
+pub(super) struct Waiting {
+    pub(super) client: Client,
+    pub(super) talk: Arc<Talk>,
+    pub(super) id: i64,
+    pub(super) asked: Value,
+    pub(super) key: String,
 }
 
-async fn waiting(server: &Arc<Double>, front: &Front, caller: &str, nth: usize) -> Waiting {
+pub(super) async fn waiting(
+    server: &Arc<Double>,
+    front: &Front,
+    caller: &str,
+    nth: usize,
+) -> Waiting {
     let client = Client::new(front, caller, json!({ "elicitation": {} }));
     let asking = client.call("asks", json!({ "b": 1, "a": [1.0, 2] }));
     let speaking = async {
@@ -63,7 +68,7 @@ async fn waiting(server: &Arc<Double>, front: &Front, caller: &str, nth: usize) 
 }
 
 impl Waiting {
-    fn retry(&self) -> Value {
+    pub(super) fn retry(&self) -> Value {
         let answers = json!({ &self.key: { "action": "decline" }, "other": 1 });
         self.client.retry("asks", json!({ "a": [1.0, 2], "b": 1 }), &self.asked, answers)
     }
@@ -230,4 +235,33 @@ async fn what_is_missing_is_asked_for_again() {
         talk.answer(id, json!({ "content": [] }));
     };
     tokio::join!(client.result("tools/call", retry), finishing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_and_roots_of_a_real_server() {
+    let (front, _) = demo(FrontOptions::default());
+    let client = Client::new(&front, "ann", all());
+    let sample =
+        json!({ "role": "assistant", "model": "m", "content": { "type": "text", "text": "hi" } });
+    let roots = json!({ "roots": [{ "uri": "file:///a" }] });
+    for (tool, answer, text) in
+        [("ask-sampling", sample, "m said: hi"), ("ask-roots", roots, "1 roots: file:///a")]
+    {
+        let asked = client.call(tool, json!({})).await;
+        let (key, _) = question(&asked);
+        let retry = client.retry(tool, json!({}), &asked, json!({ key: answer }));
+        assert_eq!(client.result("tools/call", retry).await["content"][0]["text"], text);
+    }
+    // Who declares nothing is asked nothing: the server says so itself.
+    let poor = Client::new(&front, "ann", json!({}));
+    assert_eq!(poor.call("ask-sampling", json!({})).await["isError"], true);
+    let client = client.with(json!({ "progressToken": "p",
+        "io.modelcontextprotocol/logLevel": "info" }));
+    let said =
+        client.ask("tools/call", json!({ "name": "progress", "arguments": { "steps": 3 } })).await;
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[..3].iter().all(|it| it["params"]["progressToken"] == "p"));
+    let log = json!({ "level": "info", "message": "m", "times": 2 });
+    let said = client.ask("tools/call", json!({ "name": "log", "arguments": log })).await;
+    assert_eq!(said.len(), 3, "{said:?}");
 }
