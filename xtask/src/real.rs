@@ -23,9 +23,13 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 const NODE_MAJOR_MIN: u32 = 20;
 const PYTHON_MINOR_MIN: u32 = 10;
 
+/// The npm sets, each in a folder of its own, and where its pins are.
+const NODE_SETS: [(&str, &str); 2] = [("node", ""), ("third-party", "third-party")];
+
 /// The Python sets, each in an environment of its own, and what each must be able to import.
-const PYTHON_SETS: [(&str, &str); 3] = [
+const PYTHON_SETS: [(&str, &str); 4] = [
     ("clients", "import mcp.client.streamable_http"),
+    ("fastmcp", "import fastmcp.client"),
     ("servers", "import mcp_server_fetch, mcp_server_git, mcp_server_time"),
     ("postgres", "import postgres_mcp"),
 ];
@@ -66,12 +70,17 @@ impl fmt::Display for RealError {
 pub(crate) fn prepare(root: &Path) -> Result<Parts, RealError> {
     let place = Place { pins: root.join("fixtures/real"), dir: root.join("target/real") };
     fs::create_dir_all(&place.dir).map_err(|error| RealError::File(place.dir.clone(), error))?;
+    // Several checkouts may share one installation through a link: it has one name.
+    let dir = place.dir.canonicalize().map_err(|error| RealError::File(place.dir, error))?;
+    let place = Place { pins: place.pins, dir };
     let (node, python, postgres) = (node(root), python(root), postgres());
     thread::scope(|scope| {
         let mut jobs = Vec::new();
         if let Ok((program, version)) = &node {
-            let job = scope.spawn(|| place.install_node(program, version));
-            jobs.push(("node", job));
+            for (set, pins) in NODE_SETS {
+                let job = || place.install_node(set, pins, program, version);
+                jobs.push((set, scope.spawn(job)));
+            }
         }
         if let Ok((program, version)) = &python {
             for (set, import) in PYTHON_SETS {
@@ -110,7 +119,7 @@ pub(crate) fn npm(
 ) -> Result<PathBuf, RealError> {
     fs::create_dir_all(&dir).map_err(|error| RealError::File(dir.clone(), error))?;
     let place = Place { pins, dir };
-    place.install_node(node, version)?;
+    place.install_node("node", "", node, version)?;
     Ok(place.dir.join("node/node_modules"))
 }
 
@@ -121,15 +130,22 @@ struct Place {
 }
 
 impl Place {
-    fn install_node(&self, program: &str, version: &str) -> Result<(), RealError> {
-        let (json, lock) = (self.pin("package.json")?, self.pin("package-lock.json")?);
-        let dir = self.dir.join("node");
+    fn install_node(
+        &self,
+        set: &'static str,
+        pins: &str,
+        program: &str,
+        version: &str,
+    ) -> Result<(), RealError> {
+        let pin = |name: &str| self.pin(&Path::new(pins).join(name).to_string_lossy());
+        let (json, lock) = (pin("package.json")?, pin("package-lock.json")?);
+        let dir = self.dir.join(set);
         let stamp = format!("{program} {version}\n{json}{lock}");
-        self.once("node", &stamp, || {
+        self.once(set, &stamp, || {
             write(&dir.join("package.json"), &json)?;
             write(&dir.join("package-lock.json"), &lock)?;
             let words = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
-            tried("node", || Task::new(&dir, "npm").args(&words).timeout(INSTALL_TIMEOUT).output())
+            tried(set, || Task::new(&dir, "npm").args(&words).timeout(INSTALL_TIMEOUT).output())
         })
     }
 

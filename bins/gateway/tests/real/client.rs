@@ -26,6 +26,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum Sdk {
     Python,
     TypeScript,
+    FastMcp,
+    /// A command line, and no SDK.
+    Inspector,
 }
 
 /// How it connects.
@@ -73,6 +76,13 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a client and lets it connect; what came of that is the second value.
     pub(crate) fn try_connect(parts: &Parts, sdk: Sdk, connect: &Value) -> (Self, Value) {
+        let mut client = Self::start(parts, sdk);
+        let opened = client.open(connect);
+        (client, opened)
+    }
+
+    /// Starts a client that is not connected yet.
+    pub(crate) fn start(parts: &Parts, sdk: Sdk) -> Self {
         let mut command = program(parts, sdk);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -87,12 +97,20 @@ impl Client {
             }
         });
         let steps = child.stdin.take();
-        let name = format!("{sdk:?} at {}", connect["url"].as_str().unwrap_or("a child"));
-        let mut client = Self { child, steps, lines, events: Vec::new(), name };
+        Self { child, steps, lines, events: Vec::new(), name: format!("{sdk:?}") }
+    }
+
+    /// Lets it connect, once more perhaps; returns what came of that.
+    #[track_caller]
+    pub(crate) fn open(&mut self, connect: &Value) -> Value {
+        let sdk = self.name.split(' ').next().unwrap_or_default();
+        self.name = format!("{sdk} at {}", connect["url"].as_str().unwrap_or("a child"));
+        let args = connect["args"].as_array().into_iter().flatten();
+        args.for_each(|it| self.name += &format!(" {it}"));
+        self.events.clear();
         let mut first = connect.clone();
         first["op"] = json!("connect");
-        let opened = client.attempt(first);
-        (client, opened)
+        self.attempt(first)
     }
 
     /// Starts a client that connects.
@@ -107,7 +125,9 @@ impl Client {
     #[track_caller]
     pub(crate) fn attempt(&mut self, step: impl Into<Value>) -> Value {
         let step = step.into();
-        let written = self.steps.as_mut().map(|it| writeln!(it, "{step}"));
+        // Some Node.js sees the end of a line in it.
+        let line = step.to_string().replace('\u{2028}', "\\u2028");
+        let written = self.steps.as_mut().map(|it| writeln!(it, "{line}"));
         assert!(written.is_some_and(|it| it.is_ok()), "{} is gone before {step}", self.name);
         loop {
             let line = self.lines.recv_timeout(STEP_TIMEOUT);
@@ -155,7 +175,8 @@ impl Client {
         let hit = |it: &Value| it["event"] == kind && it.to_string().contains(words);
         while !self.events.iter().any(hit) {
             let line = self.lines.recv_timeout(STEP_TIMEOUT);
-            self.events.push(line.unwrap_or_else(|error| panic!("no {kind}: {error}")));
+            let line = line.unwrap_or_else(|error| panic!("{}: no {kind}: {error}", self.name));
+            self.events.push(line);
         }
     }
 
@@ -199,6 +220,19 @@ fn program(parts: &Parts, sdk: Sdk) -> Command {
         Sdk::Python => {
             let mut command = Command::new(parts.python("clients", "python"));
             command.arg(scripts.join("client.py"));
+            command
+        }
+        Sdk::FastMcp => {
+            let mut command = Command::new(parts.python("fastmcp", "python"));
+            command.arg(scripts.join("client_fastmcp.py"));
+            command
+        }
+        Sdk::Inspector => {
+            let mut command = Command::new(parts.young_node());
+            command.arg(scripts.join("inspector.mjs"));
+            command.arg(parts.third_party("@modelcontextprotocol/inspector"));
+            // What a person keeps for it has no business here.
+            command.env("HOME", env::temp_dir());
             command
         }
         Sdk::TypeScript => {

@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod compat;
 mod http;
 mod matrix;
 mod parts;

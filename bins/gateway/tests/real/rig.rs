@@ -68,12 +68,27 @@ impl Gateway {
     ///
     /// It runs in the folder in which npm has installed, so that `npx` finds the servers there.
     pub(crate) fn start(parts: &Parts, config: &Value, env: &[(&str, &str)]) -> Self {
+        // Nothing is left behind.
+        Self::launch(parts, config, env, "127.0.0.1:0", "none")
+    }
+
+    /// The same at an address of the test's choice, and with a folder for what is to outlive it.
+    pub(crate) fn start_at(parts: &Parts, config: &Value, listen: &str, state: &str) -> Self {
+        Self::launch(parts, config, &[], listen, state)
+    }
+
+    fn launch(
+        parts: &Parts,
+        config: &Value,
+        env: &[(&str, &str)],
+        listen: &str,
+        state: &str,
+    ) -> Self {
         let scratch = Scratch::new();
         let file = scratch.write("config.json", &serde_json::to_string_pretty(config).unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command.args(["serve", "--config", &file, "--listen", "127.0.0.1:0"]);
-        // Nothing is left behind.
-        command.env("MCP_GATEWAY_STATE_DIR", "none");
+        command.args(["serve", "--config", &file, "--listen", listen]);
+        command.env("MCP_GATEWAY_STATE_DIR", state);
         command.current_dir(parts.node_dir()).envs(env.iter().copied());
         let process = Process::start("the gateway", command, "TERM");
         let addr = process.wait_for("where it listens", |line| {
