@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::parts::Parts;
 
-/// How long a step may take; the SDKs' own limit is shorter.
-const STEP_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a step may take. The SDKs' own limit is shorter, but before the first step a client is
+/// read from the disk, which takes long where many want the processor.
+const STEP_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How long a client may take to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -42,6 +42,10 @@ impl Kind {
     pub(crate) const ALL: [Self; 5] =
         [Self::Inspector, Self::McpRemote, Self::FastMcp, Self::Python, Self::TypeScript];
 
+    /// Those that are compared at every server.  The others take a process for each session or
+    /// operation: what they are asked is in `restart.rs`.
+    pub(crate) const TABLED: [Self; 3] = [Self::FastMcp, Self::Python, Self::TypeScript];
+
     /// Where it stands in the document.
     pub(crate) const fn name(self) -> &'static str {
         match self {
