@@ -56,10 +56,7 @@ impl<B: Body<Data = Bytes> + Unpin> Rest<B> {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(body) = body else { return };
         let is_read = !waits
-            && matches!(
-                tokio::time::timeout(REST_TIMEOUT, Self::discard(body)).await,
-                Ok(true)
-            );
+            && matches!(tokio::time::timeout(REST_TIMEOUT, Self::discard(body)).await, Ok(true));
         if !is_read {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
