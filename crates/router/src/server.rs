@@ -104,6 +104,9 @@ pub enum Startup {
 pub struct Options {
     /// Who shares a link.
     pub isolation: Isolation,
+    /// Whether the transport behind tells servers without a handshake (2026-07-28) from the others,
+    /// so that one may be opened in that revision.  No: none is.
+    pub modern: bool,
     /// The revision that links are opened in; none: that of the session, or the newest.
     pub version: Option<ProtocolVersion>,
     /// What a link is.
@@ -158,6 +161,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             isolation: Isolation::default(),
+            modern: false,
             version: None,
             wire: Wire::default(),
             startup: Startup::default(),

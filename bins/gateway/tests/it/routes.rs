@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use serde_json::{Value, json};
 
 use crate::{
+    http::tcp,
     rig::{Gateway, INITIALIZE, demo, folder, servers},
     scripts,
 };

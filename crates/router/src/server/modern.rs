@@ -23,6 +23,11 @@ use crate::{double::Double, status::State};
 
 const AT: &str = "/double/mcp";
 
+/// Both eras are told apart.
+fn all() -> Options {
+    Options { modern: true, ..Options::default() }
+}
+
 /// A server of 2026-07-28.
 #[derive(Debug, Default)]
 struct Modern {
@@ -165,7 +170,7 @@ async fn next(events: &mut EventStream) -> Message {
 
 #[tokio::test(start_paused = true)]
 async fn equal_ids_of_many_go_over_one_link_untouched() {
-    let (modern, server) = server(Options::default());
+    let (modern, server) = server(all());
     let asked = (0..100).map(async |_| {
         let exchange = request(7, "tools/list");
         let Reply::Single(answer) = ask(&server, exchange).await.unwrap() else { panic!() };
@@ -181,7 +186,7 @@ async fn equal_ids_of_many_go_over_one_link_untouched() {
 #[tokio::test(start_paused = true)]
 async fn a_server_with_a_handshake_says_so_and_has_not_failed() {
     let double = Double::new();
-    let server = double.server(Options::default());
+    let server = double.server(all());
     let error = open(&server, Caller::anonymous()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
     assert_eq!(server.status().restarts, 0);
@@ -190,7 +195,7 @@ async fn a_server_with_a_handshake_says_so_and_has_not_failed() {
         .await
         .unwrap();
     assert_ne!(server.state(), State::Backoff);
-    let pinned = Options { version: Some(ProtocolVersion::V2025_06_18), ..Options::default() };
+    let pinned = Options { version: Some(ProtocolVersion::V2025_06_18), ..all() };
     let (modern, server) = self::server(pinned);
     let error = open(&server, Caller::anonymous()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
@@ -199,7 +204,7 @@ async fn a_server_with_a_handshake_says_so_and_has_not_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_a_reply_cancels_it() {
-    let (modern, server) = server(Options::default());
+    let (modern, server) = server(all());
     let session = open(&server, Caller::anonymous()).await.unwrap();
     let mut asking = session.send(request(1, "never"));
     assert!((&mut asking).now_or_never().is_none());
@@ -211,7 +216,7 @@ async fn dropping_a_reply_cancels_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_in_time_and_a_stream_that_listens_does_not() {
-    let (modern, server) = server(Options::default());
+    let (modern, server) = server(all());
     let Reply::Stream(mut listening) = ask(&server, request("l", modern::LISTEN)).await.unwrap()
     else {
         panic!()
@@ -230,7 +235,7 @@ async fn a_call_ends_in_time_and_a_stream_that_listens_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_end_with_a_result_where_the_server_goes_or_rights_do() {
-    let (_modern, server) = server(Options::default());
+    let (_modern, server) = server(all());
     let mut streams = Vec::new();
     for name in ["ann", "bob"] {
         let mut exchange = request(name, modern::LISTEN);
@@ -252,7 +257,7 @@ async fn streams_end_with_a_result_where_the_server_goes_or_rights_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_server_is_opened_again_by_the_next_request() {
-    let (modern, server) = server(Options::default());
+    let (modern, server) = server(all());
     ask(&server, request(1, "tools/list")).await.unwrap();
     modern.dead.store(true, Ordering::Relaxed);
     ask(&server, request(1, "tools/list")).await.unwrap();
@@ -266,7 +271,7 @@ async fn a_dead_server_is_opened_again_by_the_next_request() {
 
 #[tokio::test(start_paused = true)]
 async fn there_is_a_bound_on_how_many_are_answered() {
-    let (_modern, server) = server(Options { stateless_max: 2, ..Options::default() });
+    let (_modern, server) = server(Options { stateless_max: 2, ..all() });
     let session = open(&server, Caller::anonymous()).await.unwrap();
     let mut asking: Vec<_> = (0..2).map(|id| session.send(request(id, "never"))).collect();
     for asking in &mut asking {
@@ -280,7 +285,7 @@ async fn there_is_a_bound_on_how_many_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lazy_servers_link_ends_when_nobody_has_used_it_for_long() {
-    let options = Options { startup: super::Startup::Lazy, ..Options::default() };
+    let options = Options { startup: super::Startup::Lazy, ..all() };
     let (modern, server) = server(options);
     ask(&server, request(1, "tools/list")).await.unwrap();
     tokio::time::sleep(Duration::from_secs(305)).await;
@@ -291,11 +296,10 @@ async fn a_lazy_servers_link_ends_when_nobody_has_used_it_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn replacing_the_server_lets_what_runs_come_to_its_end() {
-    let (old, server) = server(Options::default());
+    let (old, server) = server(all());
     ask(&server, request(1, "tools/list")).await.unwrap();
     let new = Arc::<Modern>::default();
-    let replaced =
-        server.replace(Arc::new(Way(Arc::clone(&new))), Options::default(), Duration::from_secs(5));
+    let replaced = server.replace(Arc::new(Way(Arc::clone(&new))), all(), Duration::from_secs(5));
     ask(&server, request(2, "tools/call")).await.unwrap();
     replaced.await;
     assert_eq!(*old.heard.lock().unwrap(), ["server/discover", "tools/list"]);
@@ -305,7 +309,7 @@ async fn replacing_the_server_lets_what_runs_come_to_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_said_unasked_and_answers_are_for_nobody() {
-    let (modern, server) = server(Options::default());
+    let (modern, server) = server(all());
     let session = open(&server, Caller::anonymous()).await.unwrap();
     let error = session.listen(None).await.err().unwrap();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);

@@ -52,7 +52,8 @@ impl Upstream {
         if let Some(link) = self.standing.open_link() {
             return Ok(link);
         }
-        if self.options.version.is_some_and(|pinned| pinned.era() == Era::Legacy) {
+        let is_pinned = self.options.version.is_some_and(|pinned| pinned.era() == Era::Legacy);
+        if !self.options.modern || is_pinned {
             return Err(legacy());
         }
         if let Some(dead) = self.standing.link.swap(None) {
