@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use mcp_jsonrpc::{
     Id, Kind, Message, RpcError,
     modern::{self, Listen},
@@ -157,6 +157,15 @@ impl Hub {
         (members.generation, members.uris.keys().cloned().collect())
     }
 
+    /// Passes on news.
+    fn hear(&self, event: &Event) {
+        if let Event::Message { message, .. } = event
+            && message.kind() == Kind::Notification
+        {
+            self.talks().iter().for_each(|talk| talk.hear(message));
+        }
+    }
+
     fn talks(&self) -> Vec<Arc<Talk>> {
         self.members().talks.iter().filter_map(Weak::upgrade).collect()
     }
@@ -233,7 +242,13 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
             match opened {
                 // The one before is dropped only now, so that nothing is missed in between.
                 Ok(Ok(Some((events, honoured)))) => {
-                    current = Some((generation, events));
+                    let before = current.replace((generation, events));
+                    if let Some((_, mut before)) = before {
+                        // What it said and nobody has read: that some is heard twice does no harm.
+                        while let Some(Some(Ok(event))) = before.next().now_or_never() {
+                            hub.hear(&event);
+                        }
+                    }
                     hub.answered(generation, honoured);
                     if std::mem::take(&mut is_lost) {
                         hub.talks().iter().for_each(|talk| talk.hear_all());
