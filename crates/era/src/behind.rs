@@ -4,7 +4,7 @@
 //! The era is found out once, by `server/discover`, and remembered (2026-07-28, versioning:
 //! backward compatibility); what is no evidence decides nothing.  Whoever opens a session with a
 //! handshake gets the server's own where it has one, with nothing in between; else one that is
-//! [made](made) here.  Whoever opens one without gets the server's, or is told that it has none.
+//! made here.  Whoever opens one without gets the server's, or is told that it has none.
 
 mod asking;
 mod hub;
