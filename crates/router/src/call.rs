@@ -244,6 +244,14 @@ impl Answering {
         Ok(Self { behind: Behind::Sent(sent.boxed()), place, detached: detached.clone() })
     }
 
+    /// Says something to it before its answer; hands it back where that is too late or too much.
+    pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
+        match &self.place {
+            Some(place) => place.inbox.push(event),
+            None => Err(event),
+        }
+    }
+
     /// Waits for the first thing said, which is mostly the answer.
     pub(crate) async fn reply(mut self) -> Result<Reply, TransportError> {
         match self.next().await {

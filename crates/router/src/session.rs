@@ -280,7 +280,9 @@ impl ClientSession {
         let id = exchange.message.id().cloned().ok_or_else(uninitialized)?;
         let session = Arc::clone(self);
         let sent = async move { session.carry(exchange).await };
-        Answering::new(&self.calls, &id, sent, &self.server.detached)?.reply().await
+        let answering = Answering::new(&self.calls, &id, sent, &self.server.detached)?;
+        self.catch_up(&answering);
+        answering.reply().await
     }
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.

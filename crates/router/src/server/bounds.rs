@@ -94,6 +94,31 @@ async fn as_much_is_kept_for_a_listener_as_may_be() {
     assert_eq!(kept, 64);
 }
 
+/// Many clients never listen: they hear of it by what they ask next, and once.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_heard_comes_with_the_next_call() {
+    let double = Double::new();
+    let server = double.server(lazy());
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    client.call(1, "echo").await.unwrap();
+    double.talk(0).say("notifications/tools/list_changed", None);
+    double.talk(0).say("notifications/message", None);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let call = |id| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo"}}}}"#)
+    };
+    let Ok(Reply::Stream(said)) = client.send(&call(2)).await else { panic!("no stream") };
+    let said = said.map(|it| match it.unwrap() {
+        Event::Message { message, .. } => message.method().map(str::to_owned),
+        Event::Pause { .. } => panic!("a pause"),
+    });
+    let said: Vec<_> = said.collect().await;
+    let news = ["notifications/tools/list_changed", "notifications/message"];
+    assert_eq!(said, [Some(news[0].to_owned()), Some(news[1].to_owned()), None]);
+    assert!(matches!(client.send(&call(3)).await, Ok(Reply::Single(_))));
+    assert_eq!(client.listen().await.next().now_or_never(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_has_not_started() {
     let silent = func::from_fn(|_| std::future::pending());

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::ClientSession;
-use crate::log::Log;
+use crate::{call::Answering, log::Log};
 
 /// How much is kept while nobody listens.
 const BACKLOG_MAX: InboxMax = InboxMax { queue_len_max: 64, queue_bytes_max: 256 << 10 };
@@ -64,6 +64,18 @@ impl ClientSession {
         if let Err(Event::Message { message, .. }) = backlog.push(event) {
             let server = &self.server.name;
             warn!(%server, ?message, "nobody listens and the backlog is full: dropped");
+        }
+    }
+
+    /// Gives what nobody was there to hear to a call that begins, where nobody listens: many
+    /// clients never open a stream to listen.
+    pub(super) fn catch_up(&self, call: &Answering) {
+        let kept = {
+            let mut state = self.state();
+            if state.listeners.is_empty() { state.backlog.take() } else { None }
+        };
+        if let Some(kept) = kept {
+            drain(&kept, |event| call.push(event).unwrap_or_else(|it| self.keep_for_later(it)));
         }
     }
 
@@ -177,11 +189,16 @@ impl Drop for Listening {
                 return;
             }
         }
-        let cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(Ok(event))) = inbox.poll_next(&cx) {
-            if let Err(event) = session.tell_listeners(event) {
-                session.keep_for_later(event);
-            }
-        }
+        drain(inbox, |event| {
+            session.tell_listeners(event).unwrap_or_else(|it| session.keep_for_later(it));
+        });
+    }
+}
+
+/// Takes out all that is there.
+fn drain(inbox: &Inbox, mut each: impl FnMut(Event)) {
+    let cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(Ok(event))) = inbox.poll_next(&cx) {
+        each(event);
     }
 }

@@ -98,6 +98,8 @@ fn a_hundred_changes_are_read_a_few_times() {
     }
     let mut client = Client::begin(&gateway.gateway, Front::Unlistening, "it");
     until("the last", || (client.call("x", json!({})) == "100").then_some(()));
+    // It is said once it is done, and the last may answer before.
+    gateway.logged(0, "the configuration is taken over");
     let log = gateway.gateway.process.log();
     let taken = log.iter().filter(|it| it.contains("the configuration is taken over")).count();
     // It waits at least 200 ms for a pause.

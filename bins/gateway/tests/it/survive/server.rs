@@ -273,7 +273,9 @@ impl Ledger {
     /// All there is.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.0).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        // What comes after the last line feed is still being written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// What was noted under this name, from this line on.
