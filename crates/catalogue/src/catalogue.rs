@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 pub use entry::{Entry, Hints};
 pub use gathering::{Gathering, PageError, Progress};
 
-use crate::{List, Lists, object::Object};
+use crate::{List, Lists};
+use mcp_jsonrpc::object::Object;
 
 /// What one server lists, for one scope of callers; it does not change.
 ///

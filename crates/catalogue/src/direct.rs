@@ -6,7 +6,8 @@ use mcp_jsonrpc::{Message, ParseError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{List, Lost, Member, View, lost::shortened, object::Object, uris};
+use crate::{List, Lost, Member, View, lost::shortened, uris};
+use mcp_jsonrpc::object::Object;
 
 /// A request, and whom it is for.
 #[derive(Debug)]
@@ -154,7 +155,7 @@ impl View {
 /// A request with some of its parameters written anew.
 fn with_params(
     request: &Message,
-    edit: impl FnOnce(&mut Object<'_>) -> Result<(), serde_json::Error>,
+    edit: impl FnOnce(&mut Object<'_>) -> Result<(), ParseError>,
 ) -> Result<Message, ParseError> {
     let body: &RawValue = request.read()?;
     let mut params = Object::read(body)?;

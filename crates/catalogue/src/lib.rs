@@ -16,7 +16,6 @@ mod glob;
 mod list;
 mod lost;
 pub mod names;
-mod object;
 mod rewrite;
 pub mod search;
 mod shape;

@@ -3,11 +3,8 @@
 use mcp_jsonrpc::Message;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{
-    Member, View,
-    object::{Object, change_each},
-    uris,
-};
+use crate::{Member, View, uris};
+use mcp_jsonrpc::object::{Edit, Object, edit_array};
 
 /// Where `_meta` of a tool or a result names its interface: hosts of different ages look in
 /// different places.
@@ -186,6 +183,14 @@ pub(crate) fn move_uis(
         edited |= meta.change(name, text);
     }
     if edited { meta.to_raw().ok() } else { None }
+}
+
+/// An array in which `edit` has written some elements anew; none if it has not.
+fn change_each(
+    array: &RawValue,
+    edit: impl Fn(&RawValue) -> Option<Box<RawValue>>,
+) -> Option<Box<RawValue>> {
+    edit_array(array, |_, element| Ok(Edit::from(edit(element)))).ok().flatten()
 }
 
 #[cfg(test)]

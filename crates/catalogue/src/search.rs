@@ -16,7 +16,8 @@ use serde_json::{
 
 pub use index::{Hit, Index};
 
-use crate::{List, View, lost::shortened, object::Object};
+use crate::{List, View, lost::shortened};
+use mcp_jsonrpc::object::Object;
 
 /// What finds tools.
 pub const SEARCH: &str = "search_tools";
@@ -195,7 +196,7 @@ fn forward(request: &Message, inner: &Forwarded<'_>) -> Result<Message, ParseErr
     match inner.arguments {
         Some(arguments) => params.set("arguments", &arguments)?,
         None => {
-            params.remove("arguments");
+            params.remove(&["arguments"]);
         }
     }
     request.with_part(body, &params)

@@ -4,11 +4,12 @@ mod arguments;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use serde_json::{Error, value::RawValue};
+use mcp_jsonrpc::{ParseError, object::Object};
+use serde_json::value::RawValue;
 
 pub use arguments::{Argument, Arguments, Withheld};
 
-use crate::{Entry, Glob, Hints, List, object::Object};
+use crate::{Entry, Glob, Hints, List};
 
 /// Which of one server's things are shown, and how.
 ///
@@ -223,7 +224,7 @@ impl Override {
         self,
         entry: &Entry,
         misfits: &mut Vec<Misfit>,
-    ) -> Result<(Box<RawValue>, Option<Arc<Arguments>>), Error> {
+    ) -> Result<(Box<RawValue>, Option<Arc<Arguments>>), ParseError> {
         let mut tool = Object::read(entry.raw())?;
         if let Some(description) = &self.description {
             tool.set("description", description)?;
@@ -231,9 +232,8 @@ impl Override {
         if self.arguments.is_empty() {
             return Ok((tool.to_raw()?, None));
         }
-        let schema = tool
-            .get("inputSchema")
-            .ok_or_else(|| <Error as serde::de::Error>::missing_field("inputSchema"))?;
+        let schema =
+            tool.get("inputSchema").ok_or(ParseError::Envelope("a tool needs an `inputSchema`"))?;
         let schema = arguments::adjust(schema, &self.arguments, entry.key(), misfits)?;
         tool.set("inputSchema", &schema)?;
         Ok((tool.to_raw()?, Some(Arc::new(Arguments::new(self.arguments)))))

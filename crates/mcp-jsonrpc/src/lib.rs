@@ -22,6 +22,7 @@ mod id;
 mod limits;
 mod message;
 pub mod modern;
+pub mod object;
 pub mod params;
 pub mod transport;
 mod version;

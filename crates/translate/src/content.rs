@@ -4,10 +4,8 @@ use mcp_jsonrpc::{Message, ParseError, ProtocolVersion};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use crate::{
-    object::{Edit, Object, edit_array, type_of},
-    row::{Loss, Row, Way},
-};
+use crate::row::{Loss, Row, Way};
+use mcp_jsonrpc::object::{Edit, Object, edit_array, type_of};
 
 pub(crate) const AUDIO: Row = Row {
     name: "audio-content",

@@ -7,10 +7,8 @@ use mcp_jsonrpc::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    object::Object,
-    row::{Loss, Row, Way},
-};
+use crate::row::{Loss, Row, Way};
+use mcp_jsonrpc::object::Object;
 
 pub(crate) const COMPLETIONS: Row = Row {
     name: "completions-capability",

@@ -30,7 +30,6 @@ mod handshake;
 pub mod ledger;
 mod methods;
 pub mod modern;
-mod object;
 mod questions;
 mod row;
 mod tools;

@@ -6,9 +6,9 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     Passage,
-    object::{Edit, Object, edit_array, raw, type_of},
     row::{Loss, Row, Way},
 };
+use mcp_jsonrpc::object::{Edit, Object, edit_array, raw, type_of};
 
 pub(crate) const ELICITATION_MODE: Row = Row {
     name: "elicitation-mode",

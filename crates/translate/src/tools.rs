@@ -6,9 +6,9 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     content,
-    object::{Edit, Object, edit_array, raw},
     row::{Loss, Row, Way},
 };
+use mcp_jsonrpc::object::{Edit, Object, edit_array, raw};
 
 pub(crate) const STRUCTURED: Row = Row {
     name: "structured-content",

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::SUMMARY_LEN_MAX;
-use crate::{List, View, object::Object};
+use crate::{List, View};
+use mcp_jsonrpc::object::Object;
 
 /// How fast a repeated word ceases to count.
 const K1: f32 = 1.2;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Error, value::RawValue};
+use mcp_jsonrpc::{ParseError, object::Object};
+use serde_json::value::RawValue;
 
-use crate::{object::Object, shape::Misfit};
+use crate::shape::Misfit;
 
 /// What becomes of an argument.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub enum Withheld {
     Argument(String),
     /// Its arguments are no object.
     #[error("`arguments` is not an object")]
-    Unreadable(#[source] Error),
+    Unreadable(#[source] ParseError),
 }
 
 // === impl Arguments ===
@@ -49,18 +50,18 @@ impl Arguments {
         let given = arguments.filter(|it| it.get() != "null");
         // To serde an array of the members in order would do as well.
         if given.is_some_and(|it| !it.get().starts_with('{')) {
-            let error = <Error as serde::de::Error>::custom("not an object");
+            let error = ParseError::Envelope("not an object");
             return Err(Withheld::Unreadable(error));
         }
         let given = given.map(Object::read).transpose().map_err(Withheld::Unreadable)?;
         let mut given = given.unwrap_or_default();
         for (name, argument) in &self.0 {
             match argument {
-                Argument::Hidden | Argument::Fixed(_) if given.has(name) => {
+                Argument::Hidden | Argument::Fixed(_) if given.get(name).is_some() => {
                     return Err(Withheld::Argument(name.clone()));
                 }
                 Argument::Fixed(value) => given.set(name, value).map_err(Withheld::Unreadable)?,
-                Argument::Default(value) if !given.has(name) => {
+                Argument::Default(value) if given.get(name).is_none() => {
                     given.set(name, value).map_err(Withheld::Unreadable)?;
                 }
                 _ => (),
@@ -87,7 +88,7 @@ pub(super) fn adjust(
     arguments: &BTreeMap<String, Argument>,
     tool: &str,
     misfits: &mut Vec<Misfit>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<Box<RawValue>, ParseError> {
     let mut schema = Object::read(schema)?;
     let mut properties =
         schema.get("properties").map(Object::read).transpose()?.unwrap_or_default();
@@ -97,7 +98,7 @@ pub(super) fn adjust(
     let named = |argument: &str| (tool.to_owned(), argument.to_owned());
     let mut defaults = Vec::new();
     for (name, argument) in arguments {
-        let is_known = properties.has(name);
+        let is_known = properties.get(name).is_some();
         if !is_known {
             let (tool, argument) = named(name);
             misfits.push(Misfit::NoArgument { tool, argument });
@@ -109,7 +110,7 @@ pub(super) fn adjust(
         required.retain(|it| it != name);
         match argument {
             Argument::Hidden | Argument::Fixed(_) => {
-                properties.remove(name);
+                properties.remove(&[name]);
             }
             Argument::Default(value) if is_known => {
                 defaults.extend(with_default(properties.get(name), value)?.map(|it| (name, it)));
@@ -123,7 +124,7 @@ pub(super) fn adjust(
     let properties = properties.to_raw()?;
     schema.set("properties", &properties)?;
     if required.is_empty() && !before.is_empty() {
-        schema.remove("required");
+        schema.remove(&["required"]);
     } else if required != before {
         schema.set("required", &required)?;
     }
@@ -134,7 +135,7 @@ pub(super) fn adjust(
 fn with_default(
     property: Option<&RawValue>,
     value: &RawValue,
-) -> Result<Option<Box<RawValue>>, Error> {
+) -> Result<Option<Box<RawValue>>, ParseError> {
     let mut property = match property {
         Some(it) if it.get().starts_with('{') => Object::read(it)?,
         // `true` is any value; `false` is none, and has no default.

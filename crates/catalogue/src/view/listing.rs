@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     List,
-    object::Object,
     view::{Member, cursor::Place, places::Places},
 };
+use mcp_jsonrpc::object::Object;
 
 /// How lists are cut into pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

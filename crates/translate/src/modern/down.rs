@@ -13,10 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 pub(crate) use self::rows::*;
-use crate::{
-    Bridge, Passage,
-    object::{Object, raw},
-};
+use crate::{Bridge, Passage};
+use mcp_jsonrpc::object::{Object, raw};
 
 const VERSION: ProtocolVersion = ProtocolVersion::V2026_07_28;
 

@@ -12,7 +12,7 @@ use serde_json::{json, value::RawValue};
 
 pub use self::questions::{entry, refusal, reply, url_entries};
 pub(crate) use self::rows::*;
-use crate::object::{Edit, Object, edit_array, raw};
+use mcp_jsonrpc::object::{Edit, Object, edit_array, raw};
 
 /// Results that say for how long they hold (2026-07-28, caching).
 const CACHEABLE: [&str; 6] = [

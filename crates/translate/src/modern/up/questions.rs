@@ -4,7 +4,7 @@ use mcp_jsonrpc::{Message, ParseError, RpcError};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use crate::object::{Object, raw};
+use mcp_jsonrpc::object::{Object, raw};
 
 /// A server's question as an entry of `inputRequests`.
 ///

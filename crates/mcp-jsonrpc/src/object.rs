@@ -2,54 +2,79 @@
 
 use std::{borrow::Cow, fmt};
 
-use mcp_jsonrpc::ParseError;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::ParseError;
+
 /// The members of an object, in the order in which they are written.
 #[derive(Debug, Default)]
-pub(crate) struct Object<'a>(Vec<(String, Cow<'a, RawValue>)>);
+pub struct Object<'a>(Vec<(String, Cow<'a, RawValue>)>);
 
 impl<'a> Object<'a> {
-    pub(crate) fn read(json: &'a RawValue) -> Result<Self, ParseError> {
+    /// An object, of which no member is read yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it is none.
+    pub fn read(json: &'a RawValue) -> Result<Self, ParseError> {
         Ok(serde_json::from_str(json.get())?)
     }
 
     /// A member; of several by one name the last, as most readers do.
-    pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
         self.0.iter().rev().find(|(it, _)| it == name).map(|(_, value)| &**value)
     }
 
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
+    /// A member that is text.
+    pub fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
     /// Takes members away; whether any was there.
-    pub(crate) fn remove(&mut self, names: &[&str]) -> bool {
+    pub fn remove(&mut self, names: &[&str]) -> bool {
         let before = self.0.len();
         self.0.retain(|(it, _)| !names.contains(&it.as_str()));
         self.0.len() < before
     }
 
-    /// Writes a member, in its place or at the end.
-    pub(crate) fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), ParseError> {
+    /// Writes a member, in its place or at the end.  It is there once then: a reader that takes
+    /// the first of several would otherwise see what was to be replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where the value cannot be written.
+    pub fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), ParseError> {
         let value = Cow::Owned(raw(value)?);
-        match self.0.iter().rposition(|(it, _)| it == name) {
-            Some(at) => {
-                if let Some(member) = self.0.get_mut(at) {
-                    member.1 = value;
-                }
-            }
+        let at = self.0.iter().position(|(it, _)| it == name);
+        let mut seen = false;
+        self.0.retain(|(it, _)| it != name || !std::mem::replace(&mut seen, true));
+        match at.and_then(|at| self.0.get_mut(at)) {
+            Some(member) => member.1 = value,
             None => self.0.push((name.to_owned(), value)),
         }
         Ok(())
     }
 
+    /// Writes a member anew if `edit` wants to; whether it did.
+    pub fn change(
+        &mut self,
+        name: &str,
+        edit: impl FnOnce(&RawValue) -> Option<Box<RawValue>>,
+    ) -> bool {
+        let new = self.get(name).and_then(edit);
+        new.is_some_and(|new| self.set(name, &new).is_ok())
+    }
+
     /// Writes the values anew that `edit` wants to; whether there were any.
-    pub(crate) fn edit(
+    ///
+    /// # Errors
+    ///
+    /// Those of `edit`.
+    pub fn edit(
         &mut self,
         edit: impl Fn(&RawValue) -> Result<Option<Box<RawValue>>, ParseError>,
     ) -> Result<bool, ParseError> {
@@ -62,19 +87,27 @@ impl<'a> Object<'a> {
         Ok(edited)
     }
 
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+    /// The members, in their order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &RawValue> {
+    /// Their values.
+    pub fn values(&self) -> impl Iterator<Item = &RawValue> {
         self.0.iter().map(|(_, value)| &**value)
     }
 
-    pub(crate) fn to_raw(&self) -> Result<Box<RawValue>, ParseError> {
+    /// The object, written.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it cannot be.
+    pub fn to_raw(&self) -> Result<Box<RawValue>, ParseError> {
         raw(self)
     }
 }
@@ -108,12 +141,20 @@ impl Serialize for Object<'_> {
 }
 
 /// Writes a value.
-pub(crate) fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ParseError> {
+///
+/// # Errors
+///
+/// [`ParseError`] where it cannot be written.
+pub fn raw(value: &impl Serialize) -> Result<Box<RawValue>, ParseError> {
     Ok(to_raw_value(value)?)
 }
 
 /// An array in which `edit` has written some elements anew, or left out; none if it did neither.
-pub(crate) fn edit_array(
+///
+/// # Errors
+///
+/// [`ParseError`] where it is no array, and those of `edit`.
+pub fn edit_array(
     array: &RawValue,
     edit: impl Fn(usize, &RawValue) -> Result<Edit, ParseError>,
 ) -> Result<Option<Box<RawValue>>, ParseError> {
@@ -133,7 +174,8 @@ pub(crate) fn edit_array(
 }
 
 /// What becomes of an element.
-pub(crate) enum Edit {
+#[derive(Debug)]
+pub enum Edit {
     /// It stays.
     Keep,
     /// These take its place.
@@ -147,10 +189,28 @@ impl From<Option<Box<RawValue>>> for Edit {
 }
 
 /// The `type` of a block of content or of a schema.
-pub(crate) fn type_of(json: &RawValue) -> Option<String> {
+pub fn type_of(json: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Typed {
         r#type: String,
     }
     serde_json::from_str::<Typed>(json.get()).ok().map(|it| it.r#type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_touched_keeps_its_bytes() {
+        let json = RawValue::from_string(r#"{"a":1e400,"b":[ 1 ],"a":2}"#.to_owned()).unwrap();
+        let mut object = Object::read(&json).unwrap();
+        object.set("c", &"x").unwrap();
+        assert_eq!(object.to_raw().unwrap().get(), r#"{"a":1e400,"b":[ 1 ],"a":2,"c":"x"}"#);
+        object.set("a", &true).unwrap();
+        assert_eq!(object.to_raw().unwrap().get(), r#"{"a":true,"b":[ 1 ],"c":"x"}"#);
+        assert!(object.remove(&["a"]) && !object.remove(&["a"]));
+        assert_eq!(object.to_raw().unwrap().get(), r#"{"b":[ 1 ],"c":"x"}"#);
+        assert_eq!(object.text("c").as_deref(), Some("x"));
+    }
 }
