@@ -260,7 +260,7 @@ impl Answering {
             }
             Some(Ok(first)) => Ok(Reply::Stream(stream::iter([Ok(first)]).chain(self).boxed())),
             Some(Err(error)) => Err(error),
-            None => Err(unanswered()),
+            None => Err(TransportError::unanswered()),
         }
     }
 
@@ -288,7 +288,7 @@ impl Answering {
                 Behind::Sent(sent) => match std::task::ready!(sent.poll_unpin(cx))? {
                     Reply::Single(message) => return Poll::Ready(Ok(message.into())),
                     Reply::Stream(events) => self.behind = Behind::Speaking(events),
-                    Reply::Accepted => return Poll::Ready(Err(unanswered())),
+                    Reply::Accepted => return Poll::Ready(Err(TransportError::unanswered())),
                 },
                 Behind::Speaking(events) => match std::task::ready!(events.poll_next_unpin(cx)) {
                     // Event ids and pauses are of one hop: they end here.
@@ -297,9 +297,9 @@ impl Answering {
                     }
                     Some(Ok(Event::Pause { .. })) => (),
                     Some(Err(error)) => return Poll::Ready(Err(error)),
-                    None => return Poll::Ready(Err(unanswered())),
+                    None => return Poll::Ready(Err(TransportError::unanswered())),
                 },
-                Behind::Done => return Poll::Ready(Err(unanswered())),
+                Behind::Done => return Poll::Ready(Err(TransportError::unanswered())),
             }
         }
     }
@@ -357,10 +357,6 @@ impl Drop for Answering {
 
 fn cancelled() -> TransportError {
     TransportError::new(ErrorKind::Cancelled, "the request was cancelled")
-}
-
-fn unanswered() -> TransportError {
-    TransportError::new(ErrorKind::Protocol, "it ended its reply without an answer")
 }
 
 #[cfg(test)]

@@ -20,10 +20,9 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use mcp_jsonrpc::{
     Id, Kind, Message, ProtocolVersion,
-    transport::{Caller, ErrorKind, Event, EventStream, Exchange, Reply, Session, TransportError},
+    transport::{Caller, ErrorKind, Event, Exchange, Session, TransportError},
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -178,21 +177,16 @@ impl Link {
         exchange: Exchange,
     ) -> Result<(Message, Vec<Event>), TransportError> {
         let mut early = Vec::new();
-        let mut events: EventStream = match behind.send(exchange).await? {
-            Reply::Single(message) => return Ok((message, early)),
-            Reply::Stream(events) => events,
-            Reply::Accepted => futures::stream::empty().boxed(),
-        };
-        while let Some(event) = events.next().await {
-            match event? {
-                Event::Message { message, .. } if message.is_answer() => {
-                    return Ok((message, early));
-                }
-                event if early.len() < EARLY_MAX => early.push(event),
-                _ => debug!("too much was said before the answer to `initialize`: dropped"),
+        let reply = behind.send(exchange).await?;
+        let answer = reply.answer(|message| {
+            if early.len() < EARLY_MAX {
+                early.push(message.into());
+            } else {
+                debug!("too much was said before the answer to `initialize`: dropped");
             }
-        }
-        Err(TransportError::new(ErrorKind::Protocol, "it did not answer `initialize`"))
+        });
+        let answer = answer.await?;
+        Ok((answer, early))
     }
 
     /// Whether it can carry exchanges.

@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
     Era, Id, Kind, Message, RpcError,
     modern::{self, Discovered},
     transport::{
-        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Reply, Session,
-        TransportError,
+        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Reply, Session, TransportError,
     },
 };
 use tokio::time::Instant;
@@ -198,17 +197,5 @@ pub(super) async fn ask(
     session: &dyn Session,
     exchange: Exchange,
 ) -> Result<Message, TransportError> {
-    let mut events = match session.send(exchange).await? {
-        Reply::Single(answer) => return Ok(answer),
-        Reply::Stream(events) => events,
-        Reply::Accepted => futures::stream::empty().boxed(),
-    };
-    while let Some(event) = events.next().await {
-        if let Event::Message { message, .. } = event?
-            && message.is_answer()
-        {
-            return Ok(message);
-        }
-    }
-    Err(TransportError::new(ErrorKind::Protocol, "it ended its reply without an answer"))
+    session.send(exchange).await?.answer(drop).await
 }

@@ -21,7 +21,7 @@ use super::{
     listen::News,
     parked::{Asked, Parked},
     pool::Who,
-    pooled::{Known, Pooled, unanswered, unwritten},
+    pooled::{Known, Pooled, unwritten},
     question::Question,
     state::{self, State},
     unasked::taken_back,
@@ -73,7 +73,7 @@ impl Call {
         wants: Wants,
         parked: Parked,
     ) -> Result<Self, TransportError> {
-        let id = request.message.id().cloned().ok_or_else(unanswered)?;
+        let id = request.message.id().cloned().ok_or_else(TransportError::unanswered)?;
         let parks = modern::ASKING.contains(&request.message.method().unwrap_or_default());
         Ok(Self {
             front: Arc::clone(front),
@@ -145,7 +145,7 @@ impl Call {
                 Ok(Reply::Stream(stream::iter([Ok(Event::from(first))]).chain(rest).boxed()))
             }
             Some(Err(error)) => Err(error),
-            None => Err(unanswered()),
+            None => Err(TransportError::unanswered()),
         }
     }
 
@@ -195,7 +195,9 @@ impl Call {
 
     /// What the server says next; none when it is time to ask the client.
     async fn heard(&mut self) -> Option<Result<Message, TransportError>> {
-        let Some(leg) = &mut self.parked.leg else { return Some(Err(unanswered())) };
+        let Some(leg) = &mut self.parked.leg else {
+            return Some(Err(TransportError::unanswered()));
+        };
         match self.gathered {
             None => Some(leg.next().await),
             Some(until) => tokio::time::timeout_at(until, leg.next()).await.ok(),

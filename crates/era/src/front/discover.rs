@@ -8,12 +8,7 @@ use mcp_jsonrpc::{
 };
 use translate::modern::up;
 
-use super::{
-    Inner,
-    pool::Who,
-    pooled::{unanswered, unwritten},
-    wants::Wants,
-};
+use super::{Inner, pool::Who, pooled::unwritten, wants::Wants};
 
 impl Inner {
     /// What the server is: at once where that is known, from a session opened for it otherwise.
@@ -37,7 +32,7 @@ impl Inner {
             let what = "its answer to `initialize` cannot be read";
             TransportError::new(ErrorKind::Protocol, what).because(error)
         })?;
-        let id = exchange.message.id().ok_or_else(unanswered)?;
+        let id = exchange.message.id().ok_or_else(TransportError::unanswered)?;
         Message::response(id, &result).map(Reply::Single).map_err(unwritten)
     }
 }

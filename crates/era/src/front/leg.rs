@@ -11,7 +11,7 @@ use mcp_jsonrpc::{
     transport::{Event, EventStream, Exchange, Reply, TransportError},
 };
 
-use super::pooled::{Place, unanswered};
+use super::pooled::Place;
 
 /// A request on its way, and its place in the session that carries it.
 pub(super) struct Leg {
@@ -88,15 +88,15 @@ impl Leg {
                 Behind::Sent(sent) => match ready!(sent.poll_unpin(cx))? {
                     Reply::Single(message) => return Poll::Ready(Ok(message)),
                     Reply::Stream(events) => self.behind = Behind::Speaking(events),
-                    Reply::Accepted => return Poll::Ready(Err(unanswered())),
+                    Reply::Accepted => return Poll::Ready(Err(TransportError::unanswered())),
                 },
                 Behind::Speaking(events) => match ready!(events.poll_next_unpin(cx)) {
                     Some(Ok(Event::Message { message, .. })) => return Poll::Ready(Ok(message)),
                     Some(Ok(Event::Pause { .. })) => (),
                     Some(Err(error)) => return Poll::Ready(Err(error)),
-                    None => return Poll::Ready(Err(unanswered())),
+                    None => return Poll::Ready(Err(TransportError::unanswered())),
                 },
-                Behind::Done => return Poll::Ready(Err(unanswered())),
+                Behind::Done => return Poll::Ready(Err(TransportError::unanswered())),
             }
         }
     }

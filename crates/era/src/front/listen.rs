@@ -265,7 +265,7 @@ impl Inner {
         exchange: Exchange,
         wants: Wants,
     ) -> Result<Reply, TransportError> {
-        let id = exchange.message.id().cloned().ok_or_else(super::pooled::unanswered)?;
+        let id = exchange.message.id().cloned().ok_or_else(TransportError::unanswered)?;
         let refused = |error: RpcError| {
             Message::error(Some(&id), &error).map(Reply::Single).map_err(unwritten)
         };

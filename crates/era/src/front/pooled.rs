@@ -230,7 +230,7 @@ impl Pooled {
         let answer = async {
             match self.session.send(self.exchange(request)).await? {
                 Reply::Single(answer) => Ok(answer),
-                Reply::Accepted => Err(unanswered()),
+                Reply::Accepted => Err(TransportError::unanswered()),
                 Reply::Stream(mut events) => loop {
                     match events.next().await {
                         Some(Ok(Event::Message { message, .. })) if message.is_answer() => {
@@ -241,7 +241,7 @@ impl Pooled {
                         }
                         Some(Ok(Event::Pause { .. })) => (),
                         Some(Err(error)) => break Err(error),
-                        None => break Err(unanswered()),
+                        None => break Err(TransportError::unanswered()),
                     }
                 },
             }
@@ -358,18 +358,8 @@ async fn greet(
     let protocol_version = ProtocolVersion::LATEST_LEGACY.as_str();
     let params = Greeting { protocol_version, capabilities, client_info };
     let request = Message::request(&Id::from(0), "initialize", &params).map_err(unwritten)?;
-    let answer = match session.send(Exchange::new(request, who.caller.clone())).await? {
-        Reply::Single(answer) => answer,
-        Reply::Accepted => return Err(unanswered()),
-        Reply::Stream(events) => {
-            let answer = events.filter_map(async |event| match event {
-                Ok(Event::Message { message, .. }) => message.is_answer().then_some(Ok(message)),
-                Ok(Event::Pause { .. }) => None,
-                Err(error) => Some(Err(error)),
-            });
-            std::pin::pin!(answer).next().await.ok_or_else(unanswered)??
-        }
-    };
+    let reply = session.send(Exchange::new(request, who.caller.clone())).await?;
+    let answer = reply.answer(drop).await?;
     if answer.kind() == Kind::Error {
         let said: String = answer.body().unwrap_or_default().chars().take(512).collect();
         let kind = ErrorKind::Unavailable { retry_after: None };
@@ -449,10 +439,6 @@ fn short(info: &RawValue) -> Option<Box<RawValue>> {
     }
     let short: Short<'_> = serde_json::from_str(info.get()).ok()?;
     serde_json::value::to_raw_value(&short).ok()
-}
-
-pub(super) fn unanswered() -> TransportError {
-    TransportError::new(ErrorKind::Protocol, "it ended its reply without an answer")
 }
 
 pub(super) fn unwritten(error: mcp_jsonrpc::ParseError) -> TransportError {

@@ -58,6 +58,11 @@ impl TransportError {
         Self(Box::new(Inner { kind, what, server: None, hint: None, may_have_run, source: None }))
     }
 
+    /// The error of a request to which its peer said all it had to say, and no response.
+    pub fn unanswered() -> Self {
+        Self::new(ErrorKind::Protocol, "it ended its reply without an answer")
+    }
+
     /// Adds the error behind this one: for the log alone.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

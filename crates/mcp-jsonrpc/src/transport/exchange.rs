@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{ErrorKind, EventStream, TransportError};
+use futures::StreamExt;
+
+use super::{ErrorKind, Event, EventStream, TransportError};
 use crate::{Era, Message, ProtocolVersion};
 
 /// How a session begins.
@@ -81,6 +83,29 @@ impl Caller {
     /// Somebody by this name, without scopes.
     pub fn named(subject: impl Into<Arc<str>>) -> Self {
         Self { subject: Some(subject.into()), scopes: Arc::from([]) }
+    }
+}
+
+impl Reply {
+    /// Waits for the response; what comes before it is told to `before`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, and [`ErrorKind::Protocol`] where it ends without a response.
+    pub async fn answer(self, mut before: impl FnMut(Message)) -> Result<Message, TransportError> {
+        let mut events = match self {
+            Self::Single(message) => return Ok(message),
+            Self::Stream(events) => events,
+            Self::Accepted => return Err(TransportError::unanswered()),
+        };
+        while let Some(event) = events.next().await {
+            match event? {
+                Event::Message { message, .. } if message.is_answer() => return Ok(message),
+                Event::Message { message, .. } => before(message),
+                Event::Pause { .. } => (),
+            }
+        }
+        Err(TransportError::unanswered())
     }
 }
 

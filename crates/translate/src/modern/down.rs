@@ -8,25 +8,16 @@ mod rows;
 use mcp_jsonrpc::{
     Id, Kind, Message, ParseError, ProtocolVersion, RpcError,
     modern::{self, Discovered},
+    object::{Object, raw},
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 pub(crate) use self::rows::*;
+use super::{OF_ONE_HOP, without_tasks};
 use crate::{Bridge, Passage};
-use mcp_jsonrpc::object::{Object, raw};
 
 const VERSION: ProtocolVersion = ProtocolVersion::V2026_07_28;
-
-/// What `_meta` of one hop alone holds.
-const OF_ONE_HOP: [&str; 6] = [
-    modern::PROTOCOL_VERSION,
-    modern::CLIENT_CAPABILITIES,
-    modern::CLIENT_INFO,
-    modern::LOG_LEVEL,
-    modern::SUBSCRIPTION_ID,
-    modern::SERVER_INFO,
-];
 
 /// What each request to such a server says about its client.
 #[derive(Clone, Copy, Debug)]
@@ -122,17 +113,6 @@ pub fn capabilities(
     }
     without_tasks(&mut can)?;
     can.to_raw()
-}
-
-/// Takes the tasks extension out of capabilities: nobody here drives it.
-fn without_tasks(can: &mut Object<'_>) -> Result<(), ParseError> {
-    let Some(extensions) = can.get("extensions").map(ToOwned::to_owned) else { return Ok(()) };
-    let mut extensions = Object::read(&extensions)?;
-    if extensions.remove(&[modern::TASKS]) {
-        let extensions = extensions.to_raw()?;
-        can.set("extensions", &extensions)?;
-    }
-    Ok(())
 }
 
 /// The answer to `initialize` of a client of this revision, made of what was discovered.

@@ -6,13 +6,16 @@
 mod questions;
 mod rows;
 
-use mcp_jsonrpc::{Id, Kind, Message, ParseError, ProtocolVersion, RpcError, modern};
+use mcp_jsonrpc::{
+    Id, Kind, Message, ParseError, ProtocolVersion, RpcError, modern,
+    object::{Edit, Object, edit_array, raw},
+};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 pub use self::questions::{entry, refusal, reply, url_entries};
 pub(crate) use self::rows::*;
-use mcp_jsonrpc::object::{Edit, Object, edit_array, raw};
+use super::{OF_ONE_HOP, RELATED_TASK, without_tasks};
 
 /// Results that say for how long they hold (2026-07-28, caching).
 const CACHEABLE: [&str; 6] = [
@@ -23,20 +26,6 @@ const CACHEABLE: [&str; 6] = [
     "resources/templates/list",
     "resources/read",
 ];
-
-/// What `_meta` of one hop alone holds.
-const OF_ONE_HOP: [&str; 7] = [
-    modern::PROTOCOL_VERSION,
-    modern::CLIENT_CAPABILITIES,
-    modern::CLIENT_INFO,
-    modern::LOG_LEVEL,
-    modern::SUBSCRIPTION_ID,
-    modern::SERVER_INFO,
-    RELATED_TASK,
-];
-
-/// Which task something is about (2025-11-25).
-const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// A client's request as a server with a handshake takes it: without what its session says, and
 /// with this token where the client wants to hear of progress.
@@ -167,15 +156,7 @@ pub fn discovered(
     let declared = said.get("capabilities").filter(|it| it.get().starts_with('{'));
     let mut capabilities = declared.map(Object::read).transpose()?.unwrap_or_default();
     capabilities.remove(&["tasks"]);
-    // No revision with a handshake has this extension in the form that 2026-07-28 gives it.
-    if let Some(extensions) = capabilities.get("extensions").filter(|it| it.get().starts_with('{'))
-    {
-        let mut extensions = Object::read(extensions)?;
-        if extensions.remove(&[modern::TASKS]) {
-            let extensions = extensions.to_raw()?;
-            capabilities.set("extensions", &extensions)?;
-        }
-    }
+    without_tasks(&mut capabilities)?;
     result.set("capabilities", &capabilities)?;
     if let Some(instructions) = said.get("instructions").filter(|it| it.get().starts_with('"')) {
         result.set("instructions", &instructions)?;
