@@ -50,6 +50,7 @@ mod exchange;
 pub mod func;
 mod inbox;
 mod reason;
+mod spare;
 pub mod switchboard;
 
 use std::{fmt, sync::Arc};

@@ -12,7 +12,7 @@ use hyper::{
     header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT},
 };
 use mcp_jsonrpc::{
-    Kind, Limits, Message, RpcError,
+    Kind, Limits, Message, ParseError, RpcError,
     transport::{
         Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Opening, Reply, Session,
         SessionId, Transport, TransportError,
@@ -172,7 +172,8 @@ impl Stream {
         let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
 
         let target = Arc::clone(&connect.target);
-        tasks.spawn(read(target, events, board.clone(), over.clone()));
+        let max = connect.options.limits.message_len_max;
+        tasks.spawn(read((target, max), events, board.clone(), over.clone()));
         let (posts, stop) = (Arc::clone(&wire), over.clone());
         tasks.spawn(async move {
             while let Some(Some(message)) = stop.run_until_cancelled(cancellations.recv()).await {
@@ -339,7 +340,7 @@ impl Wire {
 
 /// Passes on what comes down the stream until it is over, and fails who still waits then.
 async fn read(
-    target: Arc<HttpTarget>,
+    (target, message_len_max): (Arc<HttpTarget>, usize),
     mut events: Events,
     board: Switchboard,
     over: CancellationToken,
@@ -366,6 +367,10 @@ async fn read(
             info!(server = &*name, why, waiting = board.in_flight(), "event stream over");
             let kind = error.map_or(ErrorKind::Closed, |error| error.kind().clone());
             board.hang_up(move || {
+                if kind == ErrorKind::TooLarge {
+                    // Whose answer it was cannot be read any more.
+                    return TransportError::too_large(message_len_max).of(&name);
+                }
                 let what = "its event stream ended before the answer came";
                 let hint = "what the server did until then is not known";
                 let error = TransportError::new(kind.clone(), what).of(&name);
@@ -385,7 +390,12 @@ fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) {
         Item::Endpoint(_) => warn!(server, "it tried to move its endpoint: ignored"),
         Item::Malformed { id, error } => {
             warn!(server, %error, ?id, "it sent what is no message");
-            let words = format!("server `{server}` answered with what is no message: {error}");
+            let words = match &error {
+                ParseError::TooLarge { max, .. } => {
+                    TransportError::too_large(*max).of(target.name()).said().to_string()
+                }
+                error => format!("server `{server}` answered with what is no message: {error}"),
+            };
             let told = RpcError::new(RpcError::INTERNAL, words);
             match id.map(|id| Message::error(Some(&id), &told)) {
                 Some(Ok(answer)) => board.dispatch(answer),

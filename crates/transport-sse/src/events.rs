@@ -21,6 +21,7 @@ use crate::{
 pub struct Events {
     body: Incoming,
     decoder: Decoder,
+    message_len_max: usize,
     idle_timeout: Option<Duration>,
 }
 
@@ -39,7 +40,8 @@ impl Events {
         if !http::is_type(&response, wire::CONTENT_TYPE) {
             return Err(http::not_events(target, &response));
         }
-        Ok(Self { body: response.into_body(), decoder: Decoder::new(limits), idle_timeout })
+        let (body, message_len_max) = (response.into_body(), limits.message_len_max);
+        Ok(Self { body, decoder: Decoder::new(limits), message_len_max, idle_timeout })
     }
 
     /// The next item; none when the stream has ended.
@@ -54,11 +56,8 @@ impl Events {
                 Ok(Some(item)) => return Ok(Some(item)),
                 Ok(None) => (),
                 Err(error) => {
-                    let what = "it sent an event longer than is taken";
-                    return Err(TransportError::new(ErrorKind::TooLarge, what)
-                        .of(target.name())
-                        .hint(error.to_string())
-                        .because(error));
+                    let too_large = TransportError::too_large(self.message_len_max);
+                    return Err(too_large.of(target.name()).because(error));
                 }
             }
             let frame = match self.idle_timeout {

@@ -20,8 +20,9 @@ use crate::{stream::Chunk, wire};
 
 /// What waits to go down one client's stream: bounded in events and bytes.
 ///
-/// Whoever writes into it never waits.  A reader that is so slow that there is no room left loses
-/// its stream as a whole, and is told so, rather than an answer without a word.
+/// Whoever writes into it never waits.  A reader that is so slow that there is no room left misses
+/// logs and progress; where they do not suffice, it loses its stream as a whole, and is told so,
+/// rather than an answer without a word.
 ///
 /// What was read is kept for a while, for a reader that lost it and comes back.
 #[derive(Debug)]
@@ -125,25 +126,35 @@ impl Outbox {
     /// Adds an event.  What is said to a stream that is over is dropped: nobody can hear it.
     ///
     /// One event is taken however long it is, so that the bound in bytes never stops a message
-    /// which is allowed by itself.
-    pub(crate) fn push(&self, event: Event) -> Result<(), Overflow> {
+    /// which is allowed by itself.  Where there is no room, what nobody misses gives way, and news
+    /// that wait to be read are not said again; returns how many were dropped that did not wait
+    /// already.
+    pub(crate) fn push(&self, event: Event) -> Result<u64, Overflow> {
         // Where to resume behind says nothing in front.
-        let Event::Message { message, .. } = event else { return Ok(()) };
+        let Event::Message { message, .. } = event else { return Ok(0) };
         let mut state = self.state();
         if state.ended {
-            return Ok(());
+            return Ok(0);
         }
-        let (max, unread) = (self.max.waiting, state.unread);
-        let bytes = message.as_bytes().len();
-        let full = max.queue_len_max <= unread.len || max.queue_bytes_max < unread.bytes + bytes;
-        if full && unread.len != 0 {
-            return Err(Overflow);
+        let (max, bytes) = (self.max.waiting, message.as_bytes().len());
+        let mut dropped = 0;
+        if !state.unread.has_room(max, bytes) {
+            if message.is_spare() {
+                return Ok(1);
+            }
+            if state.says(&message) {
+                return Ok(0);
+            }
+            dropped = state.shed(max, bytes);
+            if !state.unread.has_room(max, bytes) {
+                return Err(Overflow);
+            }
         }
         state.unread.add(&message);
         state.next += 1;
         state.queue.push_back(Entry { message, at: None });
         wake(state);
-        Ok(())
+        Ok(dropped)
     }
 
     /// Ends the stream: what waits is dropped, and the reader is told why.
@@ -295,6 +306,30 @@ impl State {
         Some(entry.message.clone())
     }
 
+    /// Whether news that wait to be read say this too.
+    fn says(&self, news: &Message) -> bool {
+        self.queue.iter().skip(self.read.len).any(|entry| news.repeats(&entry.message))
+    }
+
+    /// Drops of what was not read what nobody misses, the oldest first, until there is room for
+    /// so many bytes; returns how many were.  Nobody has seen their numbers, so they are free.
+    fn shed(&mut self, max: InboxMax, bytes: usize) -> u64 {
+        let Self { queue, read, unread, .. } = self;
+        let (before, mut index) = (unread.len, 0);
+        queue.retain(|entry| {
+            let is_read = index < read.len;
+            index += 1;
+            let goes = !is_read && !unread.has_room(max, bytes) && entry.message.is_spare();
+            if goes {
+                unread.sub(&entry.message);
+            }
+            !goes
+        });
+        let shed = u64::try_from(before - unread.len).unwrap_or_default();
+        self.next -= shed;
+        shed
+    }
+
     /// Lets go of the oldest.
     fn forget(&mut self) {
         if let Some(entry) = self.queue.pop_front() {
@@ -317,6 +352,11 @@ impl State {
 }
 
 impl Count {
+    /// Whether so many bytes more may wait; one message may, however long it is.
+    fn has_room(self, max: InboxMax, bytes: usize) -> bool {
+        self.len == 0 || self.len < max.queue_len_max && self.bytes + bytes <= max.queue_bytes_max
+    }
+
     fn add(&mut self, message: &Message) {
         self.len += 1;
         self.bytes += message.as_bytes().len();

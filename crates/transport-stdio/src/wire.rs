@@ -158,7 +158,10 @@ impl Wire {
                 }
                 Line::TooLong(it) => {
                     let max = self.limits.message.message_len_max;
-                    let what = format!("a message of {} bytes; at most {max} are taken", it.len);
+                    let what = format!(
+                        "a message of {} bytes; at most {max} are taken (`messageLenMax`)",
+                        it.len
+                    );
                     self.give_up(&what, &Salvaged::from_ends(&it.head, &it.tail), noise);
                 }
             }

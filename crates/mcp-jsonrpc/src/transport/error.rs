@@ -63,6 +63,15 @@ impl TransportError {
         Self::new(ErrorKind::Protocol, "it ended its reply without an answer")
     }
 
+    /// The peer sent a message that is longer than `max` bytes, which is all that is taken.
+    pub fn too_large(max: usize) -> Self {
+        let what = "it sent a message longer than `messageLenMax`";
+        let hint = format!(
+            "at most {max} bytes are taken; if it is meant to send so much, raise `messageLenMax`"
+        );
+        Self::new(ErrorKind::TooLarge, what).hint(hint)
+    }
+
     /// Adds the error behind this one: for the log alone.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

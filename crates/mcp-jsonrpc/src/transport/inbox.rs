@@ -63,18 +63,48 @@ impl Inbox {
     /// which is allowed by itself.
     pub fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.state();
-        let bytes = event.len();
-        let fits = state.queue.is_empty()
-            || (state.queue.len() < state.max.queue_len_max
-                && state.bytes + bytes <= state.max.queue_bytes_max);
-        if state.ended || !fits {
+        if state.ended || !state.has_room(event.len()) {
             state.dropped += 1;
             return Err(event);
         }
-        state.bytes += bytes;
-        state.queue.push_back(event);
+        state.add(event);
         wake(state);
         Ok(())
+    }
+
+    /// Adds an event as [`push`](Self::push) does, but where there is no room, what
+    /// [nobody misses](Message::is_spare) gives way, the oldest first, and news that already wait
+    /// are not said again.  Returns how many were dropped that did not wait already.
+    ///
+    /// # Errors
+    ///
+    /// The event, where it must not be lost and too much of what waits must not either, or no more
+    /// is to be said.  Nothing else is dropped then.
+    pub fn press(&self, event: Event) -> Result<u64, Event> {
+        let mut state = self.state();
+        if state.ended {
+            state.dropped += 1;
+            return Err(event);
+        }
+        let mut dropped = 0;
+        if !state.has_room(event.len()) {
+            match &event {
+                Event::Message { message, .. } if message.is_spare() => {
+                    state.dropped += 1;
+                    return Ok(1);
+                }
+                Event::Message { message, .. } if state.says(message) => return Ok(0),
+                _ => dropped = state.shed(event.len()),
+            }
+            if dropped == 0 {
+                state.dropped += 1;
+                return Err(event);
+            }
+        }
+        state.dropped += dropped;
+        state.add(event);
+        wake(state);
+        Ok(dropped)
     }
 
     /// Says the last word: an answer, an error, or that there is none.  Only the first counts.
@@ -123,6 +153,58 @@ impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.fits(self.queue.len(), self.bytes, bytes)
+    }
+
+    /// Whether there is room for `bytes` where `len` events of `waiting` bytes wait.
+    fn fits(&self, len: usize, waiting: usize, bytes: usize) -> bool {
+        let InboxMax { queue_len_max, queue_bytes_max } = self.max;
+        len == 0 || (len < queue_len_max && waiting.saturating_add(bytes) <= queue_bytes_max)
+    }
+
+    fn add(&mut self, event: Event) {
+        self.bytes += event.len();
+        self.queue.push_back(event);
+    }
+
+    /// Whether news that wait say this too.
+    fn says(&self, news: &Message) -> bool {
+        self.queue.iter().any(|it| match it {
+            Event::Message { message, .. } => news.repeats(message),
+            Event::Pause { .. } => false,
+        })
+    }
+
+    /// Drops what nobody misses, the oldest first, until there is room for so many bytes; returns
+    /// how many were: none where all of them would not suffice.
+    fn shed(&mut self, bytes: usize) -> u64 {
+        let (mut len, mut waiting, mut count) = (self.queue.len(), self.bytes, 0);
+        for spare in self.queue.iter().filter(|it| is_spare(it)) {
+            if self.fits(len, waiting, bytes) {
+                break;
+            }
+            (len, waiting, count) = (len - 1, waiting.saturating_sub(spare.len()), count + 1);
+        }
+        if !self.fits(len, waiting, bytes) {
+            return 0;
+        }
+        let mut left = count;
+        self.queue.retain(|event| {
+            let goes = 0 < left && is_spare(event);
+            left -= u64::from(goes);
+            !goes
+        });
+        self.bytes = waiting;
+        count
+    }
+}
+
+fn is_spare(event: &Event) -> bool {
+    matches!(event, Event::Message { message, .. } if message.is_spare())
 }
 
 fn wake(mut state: MutexGuard<'_, State>) {
@@ -189,6 +271,59 @@ mod tests {
             assert!(next(&inbox).await.is_some());
         }
         inbox.push(message(3).into()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_nobody_misses_gives_way_and_news_are_said_once() {
+        let said = |method: &str, n: i64| {
+            Event::from(Message::notification(method, &serde_json::json!({ "n": n })).unwrap())
+        };
+        let (log, progress) = ("notifications/message", "notifications/progress");
+        let (updated, changed) =
+            ("notifications/resources/updated", "notifications/tools/list_changed");
+        let inbox = Inbox::new(InboxMax { queue_len_max: 3, queue_bytes_max: 1 << 20 });
+        for (method, n) in [(log, 1), (changed, 2), (progress, 3)] {
+            assert_eq!(inbox.press(said(method, n)).unwrap(), 0);
+        }
+        assert_eq!(inbox.press(said(log, 4)).unwrap(), 1, "it is dropped itself");
+        assert_eq!(inbox.press(said(changed, 2)).unwrap(), 0, "the same waits already");
+        for n in [5, 6] {
+            assert_eq!(inbox.press(said(updated, n)).unwrap(), 1, "another gives way");
+        }
+        inbox.press(said("notifications/tasks/status", 7)).unwrap_err();
+        inbox.press(said(updated, 8)).unwrap_err();
+        assert_eq!(inbox.press(said(updated, 6)).unwrap(), 0);
+        let mut left = Vec::new();
+        inbox.finish(Ok(None));
+        inbox.press(said(log, 9)).unwrap_err();
+        while let Some(Ok(Event::Message { message, .. })) = next(&inbox).await {
+            left.push(message.method().unwrap().to_owned());
+        }
+        assert_eq!(left, [changed, updated, updated]);
+    }
+
+    #[tokio::test]
+    async fn no_more_gives_way_than_has_to() {
+        let log = |len: usize| {
+            let params = serde_json::json!({ "data": "x".repeat(len) });
+            Event::from(Message::notification("notifications/message", &params).unwrap())
+        };
+        let bytes = 10 * log(100).len();
+        let inbox = Inbox::new(InboxMax { queue_len_max: 99, queue_bytes_max: bytes });
+        for _ in 0..10 {
+            assert_eq!(inbox.press(log(100)).unwrap(), 0);
+        }
+        assert_eq!(inbox.press(message(1).into()).unwrap(), 1);
+        let long = Message::notification("n", &serde_json::json!({ "n": "x".repeat(2 * bytes) }));
+        let long = Event::from(long.unwrap());
+        assert!(bytes < inbox.press(long.clone()).unwrap_err().len(), "one waits that must not");
+        let mut left = 0;
+        while !inbox.is_empty() {
+            left += usize::from(next(&inbox).await.is_some());
+        }
+        assert_eq!((left, inbox.dropped()), (10, 2), "in vain nothing gives way");
+        assert_eq!(inbox.press(log(100)).unwrap(), 0);
+        assert_eq!(inbox.press(long).unwrap(), 1, "alone it may be as long as it likes");
     }
 
     #[tokio::test]

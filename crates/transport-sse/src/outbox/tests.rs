@@ -184,3 +184,32 @@ async fn marks() {
     let (_, events) = two.attach(Some(&other));
     assert_eq!(read(&mut Box::pin(events), &mut None).await, ["1"]);
 }
+
+#[tokio::test]
+async fn logs_give_way_and_the_numbers_go_on() {
+    let outbox = outbox(max(4, 1 << 20), true);
+    let (_, reading) = outbox.attach(None);
+    let mut reading = Box::pin(reading);
+    let said = |method: &str, n: usize| {
+        let params = serde_json::json!({ "n": n });
+        outbox.push(Message::notification(method, &params).unwrap().into())
+    };
+    let (log, changed) = ("notifications/message", "notifications/tools/list_changed");
+    let mut last = None;
+    assert_eq!((said(log, 1), said("n", 2)), (Ok(0), Ok(0)));
+    assert_eq!(read(&mut reading, &mut last).await, ["1", "2"]);
+
+    for (method, n) in [(log, 3), (changed, 4), (log, 5), ("n", 6)] {
+        assert_eq!(said(method, n), Ok(0));
+    }
+    assert_eq!(said(log, 7), Ok(1), "it is dropped itself");
+    assert_eq!(said(changed, 4), Ok(0), "the same waits already");
+    assert_eq!((said("n", 8), said("n", 9)), (Ok(1), Ok(1)), "the oldest log gives way");
+    assert_eq!(said("n", 10), Err(Overflow));
+    assert_eq!(read(&mut reading, &mut last).await, ["4", "6", "8", "9"]);
+    assert_eq!(mark(last.as_ref()).seq, 6, "as many as were read");
+    drop(reading);
+    let back = Mark { seq: 4, ..mark(last.as_ref()) };
+    let (_, again) = outbox.attach(Some(&back));
+    assert_eq!(read(&mut Box::pin(again), &mut None).await, ["8", "9"]);
+}

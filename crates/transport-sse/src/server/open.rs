@@ -1,7 +1,10 @@
 //! Open sessions: how they begin, lose their stream, get it back, and end.
 
 use std::{
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,7 @@ use tracing::{debug, info};
 
 use super::{Inner, Setup};
 use crate::{
-    outbox::{Mark, Outbox, OutboxMax},
+    outbox::{Mark, Outbox, OutboxMax, Overflow},
     refusal::Refusal,
 };
 
@@ -38,6 +41,8 @@ pub(super) struct Open {
     pub(super) is_known: bool,
     pub(super) outbox: Arc<Outbox>,
     pub(super) in_flight: AtomicUsize,
+    /// How many logs and words of progress found no room.
+    dropped: AtomicU64,
     /// How long it is kept without a stream.
     grace: Duration,
     /// Cancelled once it is closed.
@@ -154,7 +159,9 @@ impl Inner {
         let max = OutboxMax { waiting: options.outbox, kept: options.replay };
         let outbox = Outbox::new(&id, max, !grace.is_zero());
         let (in_flight, closed) = (AtomicUsize::new(0), CancellationToken::new());
-        let open = Open { id, session, caller, is_known, outbox, in_flight, grace, closed };
+        let dropped = AtomicU64::new(0);
+        let open =
+            Open { id, session, caller, is_known, outbox, in_flight, dropped, grace, closed };
         let open = Arc::new(open);
         let entered = {
             let mut all = self.open();
@@ -218,9 +225,23 @@ const GAVE_WAY: &str = "session ended: its stream was lost, and others need the 
 impl Open {
     /// Puts an event on the stream, or ends it: never drops one in silence.
     pub(super) fn say(&self, event: Event) {
-        if self.outbox.push(event).is_err() {
-            info!(session = self.id.short(), "session ended: its client reads too slowly");
-            self.outbox.end("session ended: too much waits to be read");
+        match self.outbox.push(event) {
+            Ok(0) => (),
+            Ok(dropped) => self.missed(dropped),
+            Err(Overflow) => {
+                info!(session = self.id.short(), "session ended: its client reads too slowly");
+                self.outbox.end("session ended: too much waits to be read");
+            }
+        }
+    }
+
+    /// Notes that so many lines of log and words of progress more found no room: a line whenever
+    /// the count has doubled.
+    fn missed(&self, dropped: u64) {
+        let before = self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        let count = before + dropped;
+        if before.checked_ilog2() != count.checked_ilog2() {
+            info!(session = self.id.short(), count, "its client reads too slowly: logs dropped");
         }
     }
 

@@ -348,5 +348,7 @@ async fn an_event_that_is_too_long_ends_the_session_with_a_reason() {
     let session = open(&connect_with(url, options)).await.unwrap();
     let error = session.send(call(1)).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::TooLarge);
+    let said = error.said().to_string();
+    assert!(said.contains("longer than `messageLenMax`; at most 1000 bytes"), "{said}");
     assert!(streams.lock().await.is_some());
 }

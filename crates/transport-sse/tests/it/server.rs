@@ -425,7 +425,8 @@ async fn notifications_count_too() {
     say.send(note(1).into()).await.unwrap();
     assert_eq!(stream.message().await["params"]["n"], 1);
     for n in 0..4 {
-        say.send(note(n).into()).await.unwrap();
+        let news = Message::notification("notifications/tasks/status", &json!({ "n": n }));
+        say.send(news.unwrap().into()).await.unwrap();
     }
     fake.until_closed(1).await;
     assert_eq!(fake.listened_after(), [None]);

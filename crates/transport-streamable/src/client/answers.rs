@@ -144,7 +144,7 @@ impl Answers {
             (Item::Malformed { id, error }, Purpose::Answer(asked))
                 if id.as_ref().is_none_or(|id| *id == asked.id) =>
             {
-                Err(inner.broke("it answered with what is no message").because(error))
+                Err(inner.server.unread("it answered with what is no message", error))
             }
             (Item::Malformed { error, .. }, _) => {
                 warn!(server, %error, "it sent what is no message");

@@ -9,7 +9,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use mcp_jsonrpc::{
-    Frame, Id, Kind, Message, RpcError,
+    Frame, Id, Kind, Message, ParseError, RpcError,
     params::Initialized,
     transport::{ErrorKind, Event, Exchange, Reply, TransportError, reason},
 };
@@ -160,7 +160,7 @@ impl Inner {
                 let events = before.into_iter().chain([answer]).map(|it| Ok(Event::from(it)));
                 Ok(Reply::Stream(stream::iter(events.collect::<Vec<_>>()).boxed()))
             }
-            Err(error) => Err(self.broke("its answer is no JSON-RPC message").because(error)),
+            Err(error) => Err(self.server.unread("its answer is no JSON-RPC message", error)),
         }
     }
 
@@ -222,7 +222,9 @@ impl Server {
         let read = body::read(response.into_body(), max, self.options.body_timeout).await;
         let raw = read.map_err(|error| {
             let kind = match &error {
-                ReadError::TooLarge { .. } => ErrorKind::TooLarge,
+                ReadError::TooLarge { max } => {
+                    return TransportError::too_large(*max).of(self.target.name()).because(error);
+                }
                 ReadError::Timeout { .. } | ReadError::Silent { .. } => ErrorKind::Timeout,
                 _ => ErrorKind::Closed,
             };
@@ -238,6 +240,16 @@ impl Server {
 
     pub(super) fn broke(&self, what: &'static str) -> TransportError {
         TransportError::new(ErrorKind::Protocol, what).of(self.target.name())
+    }
+
+    /// What an answer comes to that is no message, or longer than one may be.
+    pub(super) fn unread(&self, what: &'static str, error: ParseError) -> TransportError {
+        match error {
+            ParseError::TooLarge { max, .. } => {
+                TransportError::too_large(max).of(self.target.name()).because(error)
+            }
+            error => self.broke(what).because(error),
+        }
     }
 }
 

@@ -186,8 +186,8 @@ impl Server {
         }
         let raw = self.read_answer(response).await.map_err(TransportError::may_have_run)?;
         let parsed = Message::parse_within(raw, &self.options.limits);
-        let message = parsed
-            .map_err(|error| self.broke("its answer is no JSON-RPC message").because(error))?;
+        let message =
+            parsed.map_err(|error| self.unread("its answer is no JSON-RPC message", error))?;
         let answer = restored(&message, id);
         let answer =
             answer.ok_or_else(|| self.broke("it answered another request than the one asked"))?;
@@ -400,8 +400,7 @@ impl Answers {
             }
             Item::Event(Event::Message { message, .. }) => Ok(Some(message)),
             Item::Malformed { id, error } if id.as_ref().is_none_or(|id| *id == self.id) => {
-                let what = "it answered with what is no message";
-                Err(self.server.broke(what).because(error))
+                Err(self.server.unread("it answered with what is no message", error))
             }
             Item::Malformed { error, .. } => {
                 warn!(server, %error, "it sent what is no message");

@@ -366,12 +366,18 @@ async fn bounds_on_answers_and_on_patience() {
     let limits = Limits { message_len_max: 1000, ..Limits::default() };
     let options = ClientOptions { limits, ..quick() };
     for fields in [JSON, "content-type: text/event-stream\n"] {
-        let session = session(options.clone(), move |_, stream| async move {
-            let body = format!("data: {}", "x".repeat(20_000));
-            raw::reply(stream, "200 OK", fields, &body).await
-        })
-        .await;
-        assert_eq!(*session.send(call(1)).await.unwrap_err().kind(), ErrorKind::TooLarge);
+        // The second is within what an event's fields may have besides.
+        for len in [20_000, 1001] {
+            let session = session(options.clone(), move |_, stream| async move {
+                let body = format!("data: {}\n\n", "x".repeat(len));
+                raw::reply(stream, "200 OK", fields, &body).await
+            })
+            .await;
+            let error = session.send(call(1)).await.unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::TooLarge, "{error}");
+            let said = error.said().to_string();
+            assert!(said.contains("`messageLenMax`; at most 1000 bytes"), "{said}");
+        }
     }
 
     let short = Duration::from_millis(30);
