@@ -64,13 +64,9 @@ impl Pool {
         self.spare().link.as_ref().is_some_and(|link| link.is_open())
     }
 
-    /// Takes out what `is_over` says is over, and the spare only `if_spare`.  A link being opened
-    /// is left alone.
-    pub(crate) fn sweep(&self, is_over: impl Fn(&Link) -> bool, if_spare: bool) -> Vec<Arc<Link>> {
+    /// Takes out the shared links that are over.  One being opened is left alone.
+    pub(crate) fn sweep(&self, is_over: impl Fn(&Link) -> bool) -> Vec<Arc<Link>> {
         let mut over = Vec::new();
-        if if_spare {
-            over.extend(self.spare().link.take_if(|link| is_over(link)));
-        }
         self.slots().retain(|_, slot| {
             // Somebody holds the slot, or is about to lock it.
             if 1 < Arc::strong_count(slot) {
@@ -87,8 +83,7 @@ impl Pool {
 
     /// Takes out the spare, if it is over.
     pub(crate) fn sweep_spare(&self, is_over: impl Fn(&Link) -> bool) -> Option<Arc<Link>> {
-        let link = &mut self.spare().link;
-        if link.as_ref().is_some_and(|link| is_over(link)) { link.take() } else { None }
+        self.spare().link.take_if(|link| is_over(link))
     }
 
     /// Takes out the link that nobody has used for longest, or the spare.

@@ -18,7 +18,7 @@ use super::Upstream;
 use crate::{
     handshake,
     link::Link,
-    server::{Isolation, Startup, Wire},
+    server::{Isolation, Wire},
     session::ClientSession,
 };
 
@@ -157,16 +157,13 @@ impl Upstream {
                 link.idle_since().is_some_and(|it| self.options.link_idle_timeout <= now - it);
             idle || !link.is_open()
         };
-        // A server that is to run keeps its spare, whether anybody comes or not.
-        for link in self.pool.sweep(is_over, !eager) {
+        for link in self.pool.sweep(is_over) {
             link.let_go();
         }
         self.sweep_standing(now);
-        // One that is to run with the gateway keeps its spare, or is given another below.
-        let spare_is_over = |link: &Link| match self.options.startup {
-            Startup::Lazy => is_over(link),
-            _ => !link.is_open(),
-        };
+        // A server that is to run keeps its spare, whether anybody comes or not, or is given
+        // another below.
+        let spare_is_over = |link: &Link| if eager { !link.is_open() } else { is_over(link) };
         if let Some(spare) = self.pool.sweep_spare(spare_is_over) {
             spare.let_go();
         }
