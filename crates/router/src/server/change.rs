@@ -204,10 +204,16 @@ impl Inner {
     pub(crate) async fn standing(&self, caller: &Caller) -> Result<Carried, TransportError> {
         loop {
             let upstream = self.upstream();
-            match upstream.standing(caller).await {
-                Ok(carried) if !upstream.is_retired() => return Ok(carried),
-                Err(error) if !upstream.is_retired() => return Err(error),
-                _ => (),
+            if let Some(carried) = upstream.stands()
+                && !upstream.is_retired()
+            {
+                return Ok(carried);
+            }
+            match upstream.unless_retired(upstream.standing(caller)).await {
+                // Whoever retired it drains it, or `standing` did where it came too late for that.
+                Some(_) if upstream.is_retired() => (),
+                Some(stood) => return stood,
+                None => (),
             }
         }
     }

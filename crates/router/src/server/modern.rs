@@ -35,7 +35,20 @@ struct Modern {
     opened: AtomicUsize,
     dead: Arc<AtomicBool>,
     dropped: Arc<AtomicUsize>,
+    /// Whether it never starts.
+    stuck: AtomicBool,
+    /// Done while it is asked who it is.
+    meanwhile: Mutex<Option<Meanwhile>>,
+    closed: AtomicUsize,
     listens: Mutex<Vec<Arc<Inbox>>>,
+}
+
+struct Meanwhile(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 #[derive(Debug)]
@@ -63,6 +76,9 @@ impl Transport for Way {
         self.0.dead.store(false, Ordering::Relaxed);
         let talk = Talk { server: Arc::clone(&self.0), dead: Arc::clone(&self.0.dead) };
         async move {
+            if talk.server.stuck.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             match is_modern {
                 true => Ok(Arc::new(talk) as Arc<dyn Session>),
                 false => Err(TransportError::new(ErrorKind::Protocol, "it knows no handshake")),
@@ -95,11 +111,17 @@ impl Session for Talk {
             }
             let id = message.id().unwrap();
             match &*method {
-                modern::DISCOVER => Ok(Reply::Single(answer(
-                    id,
-                    &json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"],
-                        "capabilities": {}, "ttlMs": 0, "cacheScope": "public" }),
-                ))),
+                modern::DISCOVER => {
+                    let meanwhile = self.server.meanwhile.lock().unwrap().take();
+                    if let Some(Meanwhile(meanwhile)) = meanwhile {
+                        meanwhile();
+                    }
+                    Ok(Reply::Single(answer(
+                        id,
+                        &json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"],
+                            "capabilities": {}, "ttlMs": 0, "cacheScope": "public" }),
+                    )))
+                }
                 modern::LISTEN => {
                     let inbox = Inbox::new(InboxMax::default());
                     self.server.listens.lock().unwrap().push(Arc::clone(&inbox));
@@ -131,6 +153,7 @@ impl Session for Talk {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
+        self.server.closed.fetch_add(1, Ordering::Relaxed);
         async {}.boxed()
     }
 }
@@ -318,4 +341,41 @@ async fn nothing_is_said_unasked_and_answers_are_for_nobody() {
     stray.message = Message::error(Some(&Id::from(1)), &RpcError::new(1, "x")).unwrap();
     assert!(matches!(session.send(stray).await.unwrap(), Reply::Accepted));
     assert_eq!(*modern.heard.lock().unwrap(), ["server/discover"]);
+}
+
+/// However slowly the old one starts.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_server_that_starts_is_answered_by_the_one_in_its_place() {
+    let options = || Options { startup: super::Startup::Lazy, ..all() };
+    let (old, server) = server(options());
+    old.stuck.store(true, Ordering::Relaxed);
+    let began = tokio::time::Instant::now();
+    let new = Arc::<Modern>::default();
+    let replacing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let way = Arc::new(Way(Arc::clone(&new)));
+        server.replace(way, options(), Duration::from_secs(5)).await;
+    };
+    let (answered, ()) = tokio::join!(ask(&server, request(1, "tools/list")), replacing);
+    answered.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    assert_eq!(old.opened.load(Ordering::Relaxed), 1);
+    assert_eq!(*new.heard.lock().unwrap(), ["server/discover", "tools/list"]);
+}
+
+/// Also where whoever drains the old one has looked before.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_comes_too_late_is_given_up() {
+    let options = || Options { startup: super::Startup::Lazy, ..all() };
+    let (old, server) = server(options());
+    let new = Arc::<Modern>::default();
+    let (way, at) = (Arc::new(Way(Arc::clone(&new))), server.clone());
+    *old.meanwhile.lock().unwrap() = Some(Meanwhile(Box::new(move || {
+        drop(at.replace(way, options(), Duration::from_secs(5)));
+    })));
+    ask(&server, request(1, "tools/list")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(*old.heard.lock().unwrap(), ["server/discover"]);
+    assert_eq!(old.closed.load(Ordering::Relaxed), 1);
+    assert_eq!(*new.heard.lock().unwrap(), ["server/discover", "tools/list"]);
 }

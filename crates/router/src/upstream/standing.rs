@@ -35,16 +35,25 @@ impl Upstream {
     /// failed then.
     pub(crate) async fn standing(&self, caller: &Caller) -> Result<Carried, TransportError> {
         loop {
-            let link = match self.standing.open_link() {
-                Some(link) => link,
-                // In a box: rare, and large beside the future of a call.
-                None => Box::pin(self.stand(caller)).await?,
-            };
-            if let Some(carried) = Carried::by(link) {
-                self.standing.used.store(true, std::sync::atomic::Ordering::Relaxed);
+            if let Some(carried) = self.stands() {
+                return Ok(carried);
+            }
+            // In a box: rare, and large beside the future of a call.
+            if let Some(carried) = self.carried(Box::pin(self.stand(caller)).await?) {
                 return Ok(carried);
             }
         }
+    }
+
+    /// The same, where it stands already.
+    pub(crate) fn stands(&self) -> Option<Carried> {
+        self.carried(self.standing.open_link()?)
+    }
+
+    fn carried(&self, link: Arc<Link>) -> Option<Carried> {
+        let carried = Carried::by(link)?;
+        self.standing.used.store(true, std::sync::atomic::Ordering::Relaxed);
+        Some(carried)
     }
 
     async fn stand(&self, caller: &Caller) -> Result<Arc<Link>, TransportError> {
@@ -78,6 +87,7 @@ impl Upstream {
         match self.reach(message, caller, Purpose::Standing, (deadline, seat)).await? {
             Acquired::Link(link) => {
                 self.standing.link.store(Some(Arc::clone(&link)));
+                self.leave_late();
                 Ok(link)
             }
             Acquired::Refused(answer) => Err(self.refused(&answer)),
@@ -136,6 +146,21 @@ impl Upstream {
     fn bury(&self, link: &Arc<Link>) {
         let what = "its process or connection ended";
         self.lost(link, &TransportError::new(ErrorKind::Closed, what).of(&self.name));
+    }
+
+    /// Gives it up where another server has taken this one's place while it was being opened:
+    /// whoever drains this one may have looked already.
+    fn leave_late(&self) {
+        if self.is_retired()
+            && let Some(link) = self.take_standing()
+            && let Some(me) = self.me.upgrade()
+        {
+            let deadline = Instant::now() + self.options.call.total_timeout;
+            self.tasks.spawn(async move {
+                link.drain(deadline).await;
+                me.give_up(link).await;
+            });
+        }
     }
 
     /// Takes it out, to be ended.
