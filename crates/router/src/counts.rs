@@ -15,7 +15,12 @@ pub(crate) struct Counts {
 impl Counts {
     /// One more notification was for nobody; how many that makes.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.fetch_add(1, Ordering::Relaxed) + 1
+        self.dropped_more(1)
+    }
+
+    /// So many more notifications found no room; how many that makes.
+    pub(crate) fn dropped_more(&self, more: u64) -> u64 {
+        self.dropped.fetch_add(more, Ordering::Relaxed) + more
     }
 
     /// One more question was refused; how many that makes.

@@ -92,7 +92,14 @@ impl Talk {
         self.try_say(method, id).unwrap();
     }
 
-    /// The same where there may be no room for it.
+    /// Says news that are like no others.
+    pub(crate) fn say_news(&self, n: usize) {
+        let method = "notifications/tools/list_changed";
+        let message = Message::notification(method, &json!({ "_meta": { "n": n } })).unwrap();
+        self.unasked.push(message.into()).unwrap();
+    }
+
+    /// As `say`, where there may be no room for it.
     pub(crate) fn try_say(&self, method: &str, id: Option<i64>) -> Result<(), Event> {
         let params = json!({ "uri": "mem://a", "level": "info", "data": 1 });
         let message = match id {

@@ -234,8 +234,8 @@ async fn a_listener_that_does_not_read_loses_its_stream_and_nobody_else_anything
     let quick = Client::greet(&server, "ann", NONE).await;
     let mut unread = slow.session.listen(None).await.unwrap();
     let mut read = quick.listen().await;
-    for _ in 0..10 {
-        double.talk(0).say("notifications/tools/list_changed", None);
+    for n in 0..10 {
+        double.talk(0).say_news(n);
         assert_eq!(read.next().await.unwrap(), "notifications/tools/list_changed");
     }
     for _ in 0..4 {
@@ -250,4 +250,36 @@ async fn a_listener_that_does_not_read_loses_its_stream_and_nobody_else_anything
         assert_eq!(again.next().await.unwrap(), "notifications/tools/list_changed");
     }
     assert!(slow.call(1, "who").await.is_ok());
+}
+
+/// What nobody misses goes first, and the same news once is enough.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_logs_ends_no_listener() {
+    let double = Double::new();
+    let inbox = InboxMax { queue_len_max: 4, ..InboxMax::default() };
+    let server = double.server(Options { inbox, ..lazy() });
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    client.call(1, "echo").await.unwrap();
+    let mut unread = client.listen().await;
+    let say = async |method: &str| {
+        double.talk(0).say(method, None);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    for _ in 0..100 {
+        say("notifications/message").await;
+    }
+    let (changed, asked) =
+        ("notifications/tools/list_changed", "notifications/prompts/list_changed");
+    for method in [changed, asked, changed, asked] {
+        say(method).await;
+    }
+    let mut heard = Vec::new();
+    while let Some(Some(method)) = unread.next().now_or_never() {
+        heard.push(method);
+    }
+    // Room was made for the news, each of which is said once, and for no more.
+    let log = "notifications/message";
+    assert_eq!(heard, [log, log, changed, asked]);
+    assert_eq!(server.status().dropped, 98);
+    assert!(unread.next().now_or_never().is_none(), "it goes on");
 }

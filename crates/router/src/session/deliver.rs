@@ -11,7 +11,7 @@ use mcp_jsonrpc::{
     transport::{ErrorKind, Event, EventId, EventStream, Inbox, InboxMax, TransportError},
 };
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::ClientSession;
 use crate::{call::Answering, log::Log};
@@ -61,9 +61,26 @@ impl ClientSession {
             let mut state = self.state();
             Arc::clone(state.backlog.get_or_insert_with(|| Inbox::new(BACKLOG_MAX)))
         };
-        if let Err(Event::Message { message, .. }) = backlog.push(event) {
-            let server = &self.server.name;
-            warn!(%server, ?message, "nobody listens and the backlog is full: dropped");
+        let dropped = match backlog.press(event) {
+            Ok(dropped) => dropped,
+            Err(Event::Message { message, .. }) => {
+                let server = &self.server.name;
+                debug!(%server, ?message, "nobody listens and the backlog is full: dropped");
+                1
+            }
+            Err(Event::Pause { .. }) => 0,
+        };
+        self.missed(dropped, "nobody listens and the backlog is full: dropped");
+    }
+
+    /// Counts what found no room, and says so in the log whenever the count has doubled.
+    fn missed(&self, dropped: u64, why: &'static str) {
+        if dropped == 0 {
+            return;
+        }
+        let count = self.server.upstream().counts().dropped_more(dropped);
+        if count.checked_ilog2() != (count - dropped).checked_ilog2() {
+            warn!(server = %self.server.name, count, "{why}");
         }
     }
 
@@ -79,13 +96,18 @@ impl ClientSession {
         }
     }
 
-    /// Gives an event to the newest listener that has room; one without is ended, so that its
-    /// client learns that it missed something.
+    /// Gives an event to the newest listener that has room.  Where there is none, what nobody
+    /// misses gives way; a listener for which that does not suffice is ended, so that its client
+    /// learns that it missed something.
     fn tell_listeners(&self, mut event: Event) -> Result<(), Event> {
         let mut state = self.state();
         while let Some(listener) = state.listeners.last() {
-            match listener.push(event) {
-                Ok(()) => return Ok(()),
+            match listener.press(event) {
+                Ok(dropped) => {
+                    drop(state);
+                    self.missed(dropped, "a client reads too slowly: logs and progress dropped");
+                    return Ok(());
+                }
                 Err(back) => event = back,
             }
             if let Some(slow) = state.listeners.pop() {
