@@ -18,12 +18,13 @@ use crate::{
     scripts::greets_and,
 };
 
-/// Fewer than `queueLenMax`: of more at once, over a stream of its own, a reader is too slow.
-const NEWS: usize = 900;
+/// More than `queueLenMax`: what finds no room is dropped.
+const NEWS: usize = 2000;
 const QUESTIONS: usize = 600;
 /// What `limits.messageLenMax` is set to here.
 const LEN_MAX: usize = 256 << 10;
-const TOOLS: [&str; 5] = ["news", "questions", "stray", "twice", "long"];
+/// The last two answer with a message of exactly so many bytes, and of one more.
+const TOOLS: [&str; 6] = ["news", "questions", "stray", "twice", "full", "long"];
 
 /// The same for a child: `$id` is the request's.
 const CHILD: &str = r#"
@@ -36,8 +37,11 @@ case $line in
     say "\"id\":\"q$n\",\"method\":\"roots/list\""; done ;;
 *'"name":"stray"'*) say '"id":987654,"result":{"content":[]}'; say '"id":"x","result":{}' ;;
 *'"name":"twice"'*) say "$done" ;;
-*'"name":"long"'*) printf '{"jsonrpc":"2.0","id":%s,"result":"' "$id"
-    head -c 262144 /dev/zero | tr '\0' x; printf '"}\n'; continue ;;
+*'"name":"full"'*|*'"name":"long"'*)
+    begin="{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{\"text\":\""
+    case $line in *'"name":"long"'*) len=262145 ;; *) len=262144 ;; esac
+    printf %s "$begin"; head -c "$((len - ${#begin} - 3))" /dev/zero | tr '\0' x
+    printf '"}}\n'; continue ;;
 esac
 say "$done""#;
 
@@ -57,9 +61,10 @@ fn words(tool: &str, id: &Value) -> Vec<String> {
         }
         "stray" => vec![json!({ "jsonrpc": "2.0", "id": 987_654, "result": {} }).to_string()],
         "twice" => vec![done.to_string()],
-        "long" => {
-            let long = json!({ "jsonrpc": "2.0", "id": id, "result": "x".repeat(2 * LEN_MAX) });
-            return vec![long.to_string()];
+        "full" | "long" => {
+            let said = |text| json!({ "jsonrpc": "2.0", "id": id, "result": { "text": text } });
+            let len = LEN_MAX - said(String::new()).to_string().len();
+            return vec![said("x".repeat(len + usize::from(tool == "long"))).to_string()];
         }
         _ => Vec::new(),
     };
@@ -161,13 +166,17 @@ fn mischief(server: Value, front: Front) {
         client.initialize("2025-06-18", &json!({}));
         let params = json!({ "name": tool, "arguments": {} });
         let answer = client.ask("tools/call", params);
-        if tool == "long" {
-            let said = answer["error"]["message"].as_str().unwrap_or_default();
-            // Over HTTP+SSE nothing can be read after it: the session is over.
-            let why = ["a message of", "longer than is taken", "ended before the answer"];
-            assert!(why.iter().any(|it| said.contains(it)), "{answer}");
-        } else {
-            assert_eq!(answer["result"]["content"][0]["text"], "done", "{tool}: {answer}");
+        match tool {
+            "full" => {
+                let text = answer["result"]["text"].as_str().unwrap_or_default();
+                assert!(LEN_MAX - 100 < text.len(), "{}", answer["error"]);
+            }
+            "long" => {
+                let said = answer["error"]["message"].as_str().unwrap_or_default();
+                let names_the_bound = said.contains("`messageLenMax`");
+                assert!(names_the_bound && said.contains(&LEN_MAX.to_string()), "{said}");
+            }
+            _ => assert_eq!(answer["result"]["content"][0]["text"], "done", "{tool}: {answer}"),
         }
         // Nobody else feels it, and it is the answer's own that comes next, not a second one.
         for who in [&mut beside, &mut client] {
@@ -187,7 +196,9 @@ fn of_a_child() {
 #[test]
 fn of_a_server_of_streamable_http() {
     let url = format!("http://127.0.0.1:{}/mcp", serve());
-    mischief(json!({ "type": "streamable-http", "url": url }), Front::Streamable);
+    let server = json!({ "type": "streamable-http", "url": url });
+    mischief(server.clone(), Front::Streamable);
+    mischief(server, Front::Sse);
 }
 
 #[test]
