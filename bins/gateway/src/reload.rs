@@ -14,7 +14,6 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use gateway_config::Config;
-use router::keep::Keeping;
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -28,6 +27,7 @@ use crate::{
     connection::Connections,
     house::House,
     listen, log,
+    state::State,
 };
 use report::{Outcome, Report};
 use stamps::Stamps;
@@ -40,8 +40,8 @@ pub struct Reloader {
     serve: Serve,
     house: Arc<House>,
     connections: Arc<ArcSwap<Connections>>,
-    /// What the sessions of servers that come later are kept with.
-    keeping: Keeping,
+    /// What sessions are kept with.
+    state: Arc<State>,
     /// The configuration that holds.  Held while another is taken over.
     now: Mutex<Now>,
     /// The same, for whoever only looks.
@@ -78,7 +78,7 @@ impl Reloader {
         config: Config,
         files: BTreeSet<PathBuf>,
         (house, connections): (Arc<House>, Arc<ArcSwap<Connections>>),
-        (tls, keeping): (Option<TlsAcceptor>, Keeping),
+        (tls, state): (Option<TlsAcceptor>, Arc<State>),
     ) -> Self {
         let config = Arc::new(config);
         Self {
@@ -86,7 +86,7 @@ impl Reloader {
             house,
             connections,
             config: ArcSwap::new(Arc::clone(&config)),
-            keeping,
+            state,
             now: Mutex::new(Now { config, tls }),
             files: ArcSwap::from_pointee(Stamps::of(files)),
             tried: Notify::new(),
@@ -203,7 +203,8 @@ impl Reloader {
         let connections = Connections::new(&config.limits, &config.timeouts, tls.clone());
         self.connections.store(Arc::new(connections.after(&self.connections.load(), &was.limits)));
         let config = Arc::new(config);
-        next_door.keep(&self.keeping);
+        self.state.reconfigure(&config);
+        next_door.keep(&self.state.keeping());
         apply::apply(&self.house, (&was, &config), (next_door, steps));
         self.config.store(Arc::clone(&config));
         *now = Now { config, tls };

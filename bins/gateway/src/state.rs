@@ -2,11 +2,12 @@
 
 use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use gateway_config::{Config, StateDir};
 use router::keep::Keeping;
 use seal::{Clock, Keyring};
 use store::{Disk, DiskMax, KeyFile, Memory, Rotation, StateError, Store};
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Notify, time::MissedTickBehavior};
 use tracing::{info, warn};
 
 /// The folder of ours below where such folders are.
@@ -19,10 +20,12 @@ const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// What sessions are kept with, and the file their keys are in.
 #[derive(Debug)]
 pub struct State {
-    /// For each server.
-    pub keeping: Keeping,
+    keyring: Keyring,
+    store: Arc<dyn Store>,
     keys: Option<Arc<KeyFile>>,
-    rotation: Rotation,
+    rotation: ArcSwap<Rotation>,
+    /// Told when the keys are to be looked at at once.
+    look: Notify,
 }
 
 // === impl State ===
@@ -79,9 +82,20 @@ impl State {
         keys: Option<Arc<KeyFile>>,
         config: &Config,
     ) -> Self {
-        let age_max = config.timeouts.session_age_max;
-        let rotation = Rotation { every: config.session_key_rotation, keep: age_max };
-        Self { keeping: Keeping { keyring, store, age_max }, keys, rotation }
+        let rotation = ArcSwap::from_pointee(rotation(config));
+        Self { keyring, store, keys, rotation, look: Notify::new() }
+    }
+
+    /// For each server, as things are configured now.
+    pub fn keeping(&self) -> Keeping {
+        let (keyring, store) = (self.keyring.clone(), Arc::clone(&self.store));
+        Keeping { keyring, store, age_max: self.rotation.load().keep }
+    }
+
+    /// Goes by another configuration from now on, and looks at the keys at once.
+    pub fn reconfigure(&self, config: &Config) {
+        self.rotation.store(Arc::new(rotation(config)));
+        self.look.notify_one();
     }
 
     /// Keeps the keys up to date, for as long as it is polled: with the time, and with what other
@@ -92,9 +106,12 @@ impl State {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = false;
         loop {
-            tick.tick().await;
-            let (keys, keyring) = (Arc::clone(keys), self.keeping.keyring.clone());
-            let rotation = self.rotation;
+            tokio::select! {
+                _ = tick.tick() => (),
+                () = self.look.notified() => (),
+            }
+            let (keys, keyring) = (Arc::clone(keys), self.keyring.clone());
+            let rotation = **self.rotation.load();
             let kept = tokio::task::spawn_blocking(move || keys.keep_up(&keyring, rotation)).await;
             match kept {
                 Ok(Err(error)) if !complained => {
@@ -106,6 +123,10 @@ impl State {
             }
         }
     }
+}
+
+fn rotation(config: &Config) -> Rotation {
+    Rotation { every: config.session_key_rotation, keep: config.timeouts.session_age_max }
 }
 
 /// The file of keys that a configuration means, for commands about it.

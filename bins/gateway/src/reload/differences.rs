@@ -26,14 +26,6 @@ pub(super) fn keep_what_cannot_change(was: &Config, config: &mut Config) -> Vec<
         kept.push("gateway.stateDir");
         config.state_dir.clone_from(&was.state_dir);
     }
-    if config.session_key_rotation != was.session_key_rotation {
-        kept.push("gateway.sessionKeyRotation");
-        config.session_key_rotation = was.session_key_rotation;
-    }
-    if config.timeouts.session_age_max != was.timeouts.session_age_max {
-        kept.push("gateway.timeouts.sessionMaxAge");
-        config.timeouts.session_age_max = was.timeouts.session_age_max;
-    }
     kept.into_iter().map(str::to_owned).collect()
 }
 

@@ -61,12 +61,11 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     }
     let door = assemble::door(&config).map_err(|error| words(&error))?;
     let state = Arc::new(State::open(&config).map_err(|error| words(&error))?);
-    door.keep(&state.keeping);
+    door.keep(&state.keeping());
     let house = Arc::new(House::new(door));
     let control = control(&config, &listeners);
     let parts = (Arc::clone(&house), Arc::clone(&connections));
-    let reloader =
-        Arc::new(Reloader::new(serve, config, files, parts, (tls, state.keeping.clone())));
+    let reloader = Arc::new(Reloader::new(serve, config, files, parts, (tls, Arc::clone(&state))));
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let addresses: Vec<String> = listeners.iter().map(Listener::address).collect();

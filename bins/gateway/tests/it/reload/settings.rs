@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{Changing, changes};
+use super::{Changing, changes, with_control};
 use crate::{
     client::{Client, Front},
     http,
-    rig::{self, INITIALIZE, demo_child, folder, servers},
+    process::until,
+    rig::{self, INITIALIZE, demo_child, folder, run, servers},
     wires,
 };
 
@@ -106,15 +107,10 @@ fn what_concerns_clients_alone_restarts_nothing() {
         "name": "renamed",
         "listen": "127.0.0.1:1",
         "basePath": "/elsewhere",
-        "timeouts": { "sessionMaxAge": "1d" },
     });
     let report = gateway.change(&config);
     assert_eq!(changes(&report), [("it", "adjusted")]);
-    assert_eq!(
-        report["needsRestart"],
-        json!(["gateway.basePath", "gateway.timeouts.sessionMaxAge"]),
-        "{report}"
-    );
+    assert_eq!(report["needsRestart"], json!(["gateway.basePath"]), "{report}");
     let settings = report["settings"].to_string();
     for key in ["allowedOrigins", "limits.bodyLenMax", "log.level", "name"] {
         assert!(settings.contains(&format!("gateway.{key}")), "{key} is not in {settings}");
@@ -172,4 +168,46 @@ fn a_certificate_is_exchanged() {
 fn chain(at: &Path) -> String {
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     format!("{}\n{}", read(&at.join("cert.pem")), read(&rig::certificate("ca.pem")))
+}
+
+/// How long an id is good for, and which keys there are, holds from the next reload on.
+#[test]
+fn ids_get_as_old_as_the_file_says_now() {
+    let (state, dir) = (folder(), folder());
+    let at = |age: &str| {
+        let mut config = servers(json!({ "demo": { "type": "demo" } }));
+        let timeouts = json!({ "sessionMaxAge": age, "sessionIdle": "1s" });
+        config["gateway"] = json!({ "timeouts": timeouts });
+        config
+    };
+    let (file, socket) = (dir.path().join("gateway.json"), dir.path().join("control.sock"));
+    let kept = ["--listen", "127.0.0.1:0", "--state-dir", state.path().to_str().unwrap()];
+    let gateway = rig::Gateway::start_in(dir, &with_control(&at("1h")), &kept);
+    let changing = Changing { gateway, file, socket: socket.to_str().unwrap().to_owned() };
+    let gateway = &changing.gateway;
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let status = |id: &str| gateway.post("/demo/mcp", &[("Mcp-Session-Id", id)], ping).status;
+    let id = gateway.begin("/demo/mcp");
+    gateway.status("demo", |it| it["sessions"] == 0);
+    assert_eq!(status(&id), 200);
+    gateway.status("demo", |it| it["sessions"] == 0);
+    let report = changing.change(&at("1s"));
+    assert_eq!(report["needsRestart"].as_array().map_or(0, Vec::len), 0, "{report}");
+    assert_eq!(status(&id), 404, "it is older than a second by now");
+
+    // Keys that were revoked meanwhile are forgotten at once, and not within a minute.
+    changing.change(&at("1h"));
+    assert_eq!(status(&id), 200);
+    gateway.status("demo", |it| it["sessions"] == 0);
+    let dir = state.path().to_str().unwrap();
+    let rotated = run(&["key", "rotate", "--revoke", "--state-dir", dir]);
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    changing.change(&at("2h"));
+    until("the keys to be read", || {
+        gateway.status("demo", |it| it["sessions"] == 0);
+        (status(&id) == 404).then_some(())
+    });
+    let id = gateway.begin("/demo/mcp");
+    gateway.status("demo", |it| it["sessions"] == 0);
+    assert_eq!(status(&id), 200);
 }
