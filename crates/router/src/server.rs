@@ -221,6 +221,11 @@ impl Server {
     ///
     /// Within a tokio runtime only.  The first [`open`](Transport::open) does it otherwise.
     pub fn start(&self) {
+        self.start_and_look_every(SWEEP_INTERVAL);
+    }
+
+    /// The same; `interval` is between two looks at what is over.
+    fn start_and_look_every(&self, interval: Duration) {
         if self.0.watched.set(()).is_err() {
             return;
         }
@@ -230,7 +235,7 @@ impl Server {
             if inner.is_eager() {
                 inner.upstream().warm_up().await;
             }
-            let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+            let mut tick = tokio::time::interval(interval);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;

@@ -31,6 +31,10 @@ const WAYS: u32 = 9;
 /// Long enough for every wait there is: a call's 1 h, a session's 30 min, a link's 5 min.
 const REST: Duration = Duration::from_secs(2 * 3600);
 
+/// So often it is looked what is over: nothing here ends within less, and a day of looks at each
+/// second is what these tests would do most.
+const LOOK: Duration = Duration::from_secs(15);
+
 const ROOTS: &str = r#"{"roots":{}}"#;
 
 /// What is kept of everything that ever was, without keeping it alive.
@@ -92,7 +96,7 @@ impl Day {
             // Listens, and does not read what it is told.
             4 => {
                 let unread = client.session.keep(&[], client.session.listen(None).await.unwrap());
-                self.say_all("notifications/tools/list_changed", 100);
+                self.say_all("notifications/tools/list_changed", 20);
                 self.held.push((Instant::now() + Duration::from_secs(600), unread));
             }
             // Half-closes: what it listened with is gone, what it asked goes on.
@@ -187,7 +191,7 @@ async fn a_day_leaves_nothing_behind(isolation: Isolation, wire: Wire) {
     let metrics = Handle::current().metrics();
     let double = Double::new();
     let server = double.server(options(isolation, wire));
-    server.start();
+    server.start_and_look_every(LOOK);
     tokio::time::sleep(PACE).await;
     let tasks = metrics.num_alive_tasks();
     let mut day = Day { double, server, traces: Traces::default(), held: Vec::new() };
@@ -251,6 +255,7 @@ async fn a_day_of_others_leaves_nothing_with_who_stays() {
     let double = Double::new();
     let options = options(Isolation::Shared, Wire::Child);
     let server = double.server(options);
+    server.start_and_look_every(LOOK);
     let faithful = Client::greet(&server, "eve", "{}").await;
     let mut news = faithful.session.keep(&[], faithful.session.listen(None).await.unwrap());
     let reader = TaskTracker::new();
