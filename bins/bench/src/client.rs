@@ -117,6 +117,38 @@ impl Session {
         call.check(&answer, notes)
     }
 
+    /// As [`Session::call`], for where things break: returns the words of a JSON-RPC error that
+    /// answered the call, if one did, and whatever else was said before the answer may be said.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub(crate) async fn attempt(&mut self, call: &Call) -> Result<Option<String>> {
+        let (answer, _) = self.ask(call.id, call.body.clone()).await?;
+        match call.refusal(&answer) {
+            Some(refusal) => Ok(Some(refusal)),
+            None => call.check(&answer, call.notifications).map(|()| None),
+        }
+    }
+
+    /// Goes on with this very session after whatever carried it broke, as clients do that need
+    /// not begin anew.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] when it is another session; otherwise what broke.
+    pub(crate) async fn come_back(&mut self) -> Result<()> {
+        match &mut self.wire {
+            // The next request connects again, and says whose it is.
+            Open::Streamable(session) => session.rest(),
+            Open::Sse(session) => {
+                within(OPEN_TIMEOUT, "coming back to a session", session.come_back()).await?;
+            }
+            Open::Pipe(_) => {
+                return Err(Failure::Process("a session ends with its child".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// Asks for the tools and checks that they are ours.
     ///
     /// # Errors

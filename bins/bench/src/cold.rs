@@ -46,14 +46,7 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<ColdReport
 }
 
 async fn once(plan: &Plan, leg: Leg, servers: usize, folder: &Path) -> Result<ColdOutcome> {
-    let wanted = Wanted {
-        leg,
-        front: Wire::Streamable,
-        behind: Wire::Stdio,
-        servers,
-        away: None,
-        keeps: false,
-    };
+    let wanted = Wanted { servers, ..Wanted::of(leg, Wire::Streamable, Wire::Stdio) };
     let before = Instant::now();
     let mut stack = match Stack::begin(plan, wanted, folder).await {
         Ok(stack) => stack,

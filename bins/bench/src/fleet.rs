@@ -157,6 +157,14 @@ impl Process {
         }
     }
 
+    /// Kills it, and waits until nothing is left of it.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when the system refuses.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.map_err(Failure::io("killing a process"))
+    }
+
     /// The end of its log, as the tail of an error's text.
     fn last_words(&self) -> String {
         const LINES: usize = 5;

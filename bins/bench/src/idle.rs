@@ -48,8 +48,7 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport
     let mut reports = Vec::new();
     for (front, behind, legs) in CASES {
         for leg in plan.legs(legs) {
-            let wanted = Wanted { leg, front, behind, servers: 1, away: None, keeps: false };
-            let outcome = once(plan, wanted, folder).await?;
+            let outcome = once(plan, Wanted::of(leg, front, behind), folder).await?;
             let case = format!("{} → {}", front.text(), behind.text());
             crate::say(&format!("idle · {case} · {}: {}", leg.name(), outcome.line()));
             let leg = leg.name();

@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod plan;
 mod procfs;
+mod recovery;
 mod relay;
 mod report;
 mod rounds;
@@ -28,7 +29,7 @@ mod stats;
 mod streams;
 mod upstream;
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use args::Args;
 use client::Wire;
@@ -41,7 +42,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold,slope   (default: all but W2, P and slope)
+         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold,slope,recovery
+                                           (default: all but W2, P, slope and recovery)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
          --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --call-timeout 30
          --gateway PATH                    (default: `gateway` beside this program)
@@ -50,6 +52,7 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --json FILE  --markdown FILE
          --lie id|content                  self-test: the upstream lies, the run must fail
        gateway-bench upstream --transport stdio|sse|streamable [--port N] [--lie …] [--until-eof]
+                           [--start-delay MS] [--pid-dir DIR]        (stdio)
        gateway-bench relay --kind hyper-stream|hyper-pair|hyper-collect --to HOST:PORT
                            [--strip /PREFIX] [--port N] [--until-eof]
        gateway-bench relay --kind stdio-shared [--lie …] [--port N] [--until-eof]";
@@ -114,6 +117,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     if plan.slope {
         report.slopes = slope::measure(plan, folder.path()).await?;
     }
+    if plan.recovery {
+        report.recovery = recovery::measure(plan, folder.path()).await?;
+    }
     report.finish();
     let text = report.to_string();
     println!("{text}");
@@ -132,11 +138,15 @@ fn write(file: &Path, text: String) -> Result<()> {
 }
 
 fn upstream(words: impl Iterator<Item = String>) -> Result<()> {
-    let args = Args::read(words, &["--transport", "--port", "--lie"], &["--until-eof"])?;
+    let valued = ["--transport", "--port", "--lie", "--start-delay", "--pid-dir"];
+    let args = Args::read(words, &valued, &["--until-eof"])?;
     let lie = args.text("--lie").map(plan::parse_lie).transpose()?;
     let wire = args.text("--transport").unwrap_or_default().parse::<Wire>();
     match wire {
-        Ok(Wire::Stdio) => upstream::serve_pipe(lie),
+        Ok(Wire::Stdio) => {
+            let delay = Duration::from_millis(args.value("--start-delay", 0)?);
+            upstream::serve_pipe(lie, delay, args.text("--pid-dir").map(Path::new))
+        }
         Ok(wire) => listen(&args, |listener| async move {
             upstream::serve(listener, wire, lie).await;
             Ok(())

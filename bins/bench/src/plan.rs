@@ -131,6 +131,8 @@ pub(crate) struct Plan {
     pub(crate) cold: bool,
     /// What is left of closed sessions?
     pub(crate) slope: bool,
+    /// Times from a death to the next answer?
+    pub(crate) recovery: bool,
     /// Sessions at once, one measurement each.
     pub(crate) sessions: Vec<usize>,
     /// Idle sessions.
@@ -161,6 +163,8 @@ pub(crate) struct Plan {
     pub(crate) markdown: Option<PathBuf>,
 }
 
+/// What is measured besides calls in a closed loop.
+const OTHERS: [&str; 4] = ["idle", "cold", "slope", "recovery"];
 /// The options of `run` that take a value.
 pub(crate) const VALUED: [&str; 14] = [
     "--workload",
@@ -208,6 +212,7 @@ impl Plan {
             idle: others.contains(&"idle"),
             cold: others.contains(&"cold"),
             slope: others.contains(&"slope"),
+            recovery: others.contains(&"recovery"),
             sessions: args
                 .list("--sessions")?
                 .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
@@ -281,12 +286,13 @@ fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let found: Vec<&Workload> = WORKLOADS.iter().filter(named).collect();
-        match ["idle", "cold", "slope"].into_iter().find(|it| it == name) {
+        match OTHERS.into_iter().find(|it| it == name) {
             Some(other) => others.push(other),
             None if found.is_empty() => {
                 let known = WORKLOADS.each_ref().map(|it| it.name).join(" ");
                 return Err(Failure::Usage(format!(
-                    "no workload {name}; there are {known} idle cold slope"
+                    "no workload {name}; there are {known} {}",
+                    OTHERS.join(" ")
                 )));
             }
             None => workloads.extend(found.into_iter().cloned()),
@@ -342,7 +348,7 @@ mod tests {
         let plan = read("").unwrap();
         let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
         assert_eq!(names, ["W1", "W3", "W4", "W5"]);
-        assert!(plan.cold && plan.idle && !plan.slope);
+        assert!(plan.cold && plan.idle && !plan.slope && !plan.recovery);
         assert_eq!(plan.gateway.file_name().unwrap(), "gateway");
     }
 

@@ -1,7 +1,9 @@
 //! What was measured, as data: samples, their medians, ratios within the rounds.
 
 mod markdown;
+mod recovery;
 
+pub(crate) use recovery::{RecoveryOutcome, RecoveryReport, RecoverySample, compare};
 use serde::Serialize;
 
 use crate::{
@@ -24,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) cold: Vec<ColdReport>,
     /// Closed sessions.
     pub(crate) slopes: Vec<SlopeReport>,
+    /// From a death to the next answer.
+    pub(crate) recovery: Vec<RecoveryReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -223,6 +227,7 @@ impl Report {
             idle: Vec::new(),
             cold: Vec::new(),
             slopes: Vec::new(),
+            recovery: Vec::new(),
         }
     }
 
@@ -251,7 +256,8 @@ impl Report {
             Ended::Failed(reason) => Some(format!("slope {}, {}: {reason}", slope.case, slope.leg)),
             Ended::Done(_) | Ended::No(_) => None,
         });
-        loads.chain(idle).chain(cold).chain(slopes).next()
+        let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
+        loads.chain(idle).chain(cold).chain(slopes).chain(recovery).next()
     }
 }
 

@@ -57,8 +57,7 @@ async fn once(
     folder: &Path,
 ) -> Result<Outcome> {
     let Workload { front, behind, .. } = *workload;
-    let wanted = Wanted { leg, front, behind, servers: 1, away: None, keeps: false };
-    let mut stack = match Stack::start(plan, wanted, folder).await {
+    let mut stack = match Stack::start(plan, Wanted::of(leg, front, behind), folder).await {
         Ok(stack) => stack,
         Err(cause) if leg == Leg::Gateway && !plan.require_gateway => {
             return Ok(Outcome::No(cause.to_string()));

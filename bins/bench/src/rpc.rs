@@ -119,6 +119,23 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The words of a JSON-RPC error that answers this call; `None` for any other answer.
+    pub(crate) fn refusal(&self, answer: &[u8]) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Refused {
+            id: u64,
+            error: Words,
+        }
+        #[derive(Deserialize)]
+        struct Words {
+            message: String,
+        }
+        let read = serde_json::from_slice::<Refused>(answer).ok()?;
+        (read.id == self.id).then_some(read.error.message)
+    }
+}
+
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -252,6 +269,15 @@ mod tests {
             assert!(matches!(found, Err(Failure::Wrong(_))), "{wrong}");
         }
         assert!(call.check(answer("17", &call.text).as_bytes(), 1).is_err());
+    }
+
+    #[test]
+    fn only_an_error_for_this_very_call_is_its_refusal() {
+        let call = Call::new(&Ask::Echo(100), 3, 17);
+        let error = |id| format!(r#"{{"id":{id},"error":{{"code":-32603,"message":"x"}}}}"#);
+        assert_eq!(call.refusal(error(17).as_bytes()).as_deref(), Some("x"));
+        assert_eq!(call.refusal(error(18).as_bytes()), None);
+        assert_eq!(call.refusal(answer("17", &call.text).as_bytes()), None);
     }
 
     #[test]

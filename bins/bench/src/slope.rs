@@ -51,7 +51,7 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<SlopeRepor
     let mut reports = Vec::new();
     for (front, behind, keeps, legs) in CASES {
         for leg in plan.legs(legs) {
-            let wanted = Wanted { leg, front, behind, servers: 1, away: Some(AWAY), keeps };
+            let wanted = Wanted { away: Some(AWAY), keeps, ..Wanted::of(leg, front, behind) };
             let outcome = once(plan, wanted, folder).await?;
             let records = if keeps { "" } else { ", nothing on disk" };
             let case = format!("{} → {}{records}", front.text(), behind.text());

@@ -16,6 +16,8 @@ pub(crate) struct Event {
     pub(crate) name: Bytes,
     /// The `data:` lines, joined by line feeds.
     pub(crate) data: Bytes,
+    /// The `id:` field.
+    pub(crate) id: Option<Bytes>,
 }
 
 /// Cuts chunks of a body into events.
@@ -79,7 +81,7 @@ impl Splitter {
 
 fn event(block: &Bytes) -> Option<Event> {
     let mut name = Bytes::from_static(b"message");
-    let mut data: Option<Bytes> = None;
+    let (mut data, mut id) = (None::<Bytes>, None);
     for line in lines(block) {
         let line = block.slice(line);
         if let Some(value) = field(&line, b"data:") {
@@ -89,9 +91,11 @@ fn event(block: &Bytes) -> Option<Event> {
             });
         } else if let Some(value) = field(&line, b"event:") {
             name = value;
+        } else if let Some(value) = field(&line, b"id:") {
+            id = Some(value);
         }
     }
-    data.map(|data| Event { name, data })
+    data.map(|data| Event { name, data, id })
 }
 
 fn field(line: &Bytes, name: &[u8]) -> Option<Bytes> {

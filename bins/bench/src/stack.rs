@@ -1,7 +1,12 @@
 //! What one measurement needs: an upstream, what stands before it, and where to knock.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
@@ -20,6 +25,10 @@ pub(crate) struct Stack {
     pub(crate) doors: Vec<Target>,
     upstream: Option<Process>,
     middle: Option<Process>,
+    /// What the gateway was started with.
+    words: Vec<String>,
+    /// Where each child leaves its process id, once it reads.
+    pids: Option<PathBuf>,
 }
 
 /// What to build.
@@ -37,6 +46,21 @@ pub(crate) struct Wanted {
     pub(crate) away: Option<&'static str>,
     /// Whether the gateway has a directory for what survives it, as it has by default.
     pub(crate) keeps: bool,
+    /// Whether the children behind say which processes they are: see [`Stack::children`].
+    pub(crate) counted: bool,
+    /// A child works so long before it reads: as those do that load a runtime.
+    pub(crate) start_delay: Duration,
+    /// Every session has a child of its own, and so many are started ahead.
+    pub(crate) warm: Option<usize>,
+}
+
+impl Wanted {
+    /// One server, and a gateway that keeps nothing.
+    pub(crate) const fn of(leg: Leg, front: Wire, behind: Wire) -> Self {
+        let start_delay = Duration::ZERO;
+        let (servers, away, warm, keeps, counted) = (1, None, None, false, false);
+        Self { leg, front, behind, servers, away, keeps, counted, start_delay, warm }
+    }
 }
 
 impl Stack {
@@ -57,12 +81,14 @@ impl Stack {
     /// # Errors
     /// As [`Stack::start`].
     pub(crate) async fn begin(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<Self> {
-        let child = (own_program()?, child_args(plan));
+        let pids = if wanted.counted { Some(empty(folder.join("pids"))?) } else { None };
+        let child = (own_program()?, child_args(plan, wanted, pids.as_deref()));
         let upstream = match wanted.behind {
             Wire::Stdio => None,
-            Wire::Sse | Wire::Streamable => Some(upstream(plan, wanted.behind).await?),
+            Wire::Sse | Wire::Streamable => Some(upstream(plan, wanted.behind, 0).await?),
         };
-        let mut stack = Self { doors: Vec::new(), upstream, middle: None };
+        let (doors, words) = (Vec::new(), Vec::new());
+        let mut stack = Self { doors, upstream, middle: None, words, pids };
         match wanted.leg {
             Leg::Direct => {
                 let door = match &stack.upstream {
@@ -87,9 +113,10 @@ impl Stack {
                         json!({"type": "http", "url": format!("http://{addr}/mcp")})
                     }
                 };
-                let (middle, doors) = gateway(plan, wanted, &server, folder).await?;
-                stack.doors = doors;
-                stack.middle = Some(middle);
+                let (addr, words, doors) = gateway(plan, wanted, &server, folder).await?;
+                let log = folder.join("gateway.log");
+                stack.middle = Some(Process::foreign(&plan.gateway, &words, addr, &log)?);
+                (stack.doors, stack.words) = (doors, words);
             }
         }
         Ok(stack)
@@ -104,6 +131,41 @@ impl Stack {
     /// The upstream, where it is one process.
     pub(crate) fn upstream(&self) -> Option<u32> {
         self.upstream.as_ref().map(|it| it.pid)
+    }
+
+    /// Every child behind that has begun to read, by its process id, whether it lives or not.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when they cannot be listed; they are only where `counted` was wanted.
+    pub(crate) fn children(&self) -> Result<Vec<u32>> {
+        let Some(folder) = &self.pids else { return Ok(Vec::new()) };
+        let entries = std::fs::read_dir(folder).map_err(Failure::io("the children's ids"))?;
+        Ok(entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// Kills the upstream, and starts it again at its port at once.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub(crate) async fn restart_upstream(&mut self, plan: &Plan, wire: Wire) -> Result<()> {
+        let Some(upstream) = self.upstream.take() else { return Ok(()) };
+        let addr = upstream.addr;
+        upstream.kill().await?;
+        self.upstream = Some(self::upstream(plan, wire, addr.port()).await?);
+        Ok(())
+    }
+
+    /// Kills what stands between, which is the gateway, and starts it again at its port at once.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub(crate) async fn restart_gateway(&mut self, plan: &Plan, folder: &Path) -> Result<()> {
+        let Some(gateway) = self.middle.take() else { return Ok(()) };
+        let addr = gateway.addr;
+        gateway.kill().await?;
+        let log = folder.join("gateway-again.log");
+        self.middle = Some(Process::foreign(&plan.gateway, &self.words, addr, &log)?);
+        Ok(())
     }
 
     /// What stands between.
@@ -139,8 +201,33 @@ fn own_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(Failure::io("this program's path"))
 }
 
-fn child_args(plan: &Plan) -> Vec<String> {
-    upstream_args(plan, Wire::Stdio)
+/// Kills a child that is not ours: one behind the gateway.
+///
+/// # Errors
+/// [`Failure::Io`] when the system refuses.
+pub(crate) fn kill(pid: u32) -> Result<()> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Err(Failure::Process(format!("{pid} is no process")));
+    };
+    kill_process(pid, Signal::KILL).map_err(|cause| Failure::io("killing a child")(cause.into()))
+}
+
+fn empty(folder: PathBuf) -> Result<PathBuf> {
+    let what = || format!("{}", folder.display());
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(Failure::io(what()))?;
+    }
+    std::fs::create_dir(&folder).map_err(Failure::io(what()))?;
+    Ok(folder)
+}
+
+fn child_args(plan: &Plan, wanted: Wanted, pids: Option<&Path>) -> Vec<String> {
+    let mut args = upstream_args(plan, Wire::Stdio);
+    args.extend(pids.map(|it| format!("--pid-dir={}", it.display())));
+    if !wanted.start_delay.is_zero() {
+        args.push(format!("--start-delay={}", wanted.start_delay.as_millis()));
+    }
+    args
 }
 
 fn upstream_args(plan: &Plan, wire: Wire) -> Vec<String> {
@@ -149,8 +236,10 @@ fn upstream_args(plan: &Plan, wire: Wire) -> Vec<String> {
     args
 }
 
-async fn upstream(plan: &Plan, wire: Wire) -> Result<Process> {
-    Process::own(&upstream_args(plan, wire)).await
+async fn upstream(plan: &Plan, wire: Wire, port: u16) -> Result<Process> {
+    let mut args = upstream_args(plan, wire);
+    args.push(format!("--port={port}"));
+    Process::own(&args).await
 }
 
 async fn relay(plan: &Plan, kind: Kind, upstream: Option<&Process>) -> Result<Process> {
@@ -162,12 +251,13 @@ async fn relay(plan: &Plan, kind: Kind, upstream: Option<&Process>) -> Result<Pr
     Process::own(&args).await
 }
 
+/// Writes its configuration: where it shall listen, its command line, and the doors it will have.
 async fn gateway(
     plan: &Plan,
     wanted: Wanted,
     server: &serde_json::Value,
     folder: &Path,
-) -> Result<(Process, Vec<Target>)> {
+) -> Result<(SocketAddr, Vec<String>, Vec<Target>)> {
     if !plan.gateway.is_file() {
         return Err(Failure::Process(format!("there is no {}", plan.gateway.display())));
     }
@@ -177,6 +267,13 @@ async fn gateway(
         1 => vec!["up".to_owned()],
         count => (1..=count).map(|nth| format!("up{nth}")).collect(),
     };
+    let mut server = server.clone();
+    if let (Some(warm), Some(server)) = (wanted.warm, server.as_object_mut()) {
+        server.insert("isolation".to_owned(), json!("session"));
+        if 0 < warm {
+            server.insert("warm".to_owned(), json!(warm));
+        }
+    }
     let servers: serde_json::Map<_, _> =
         names.iter().map(|name| (name.clone(), server.clone())).collect();
     let mut settings = json!({"listen": addr.to_string()});
@@ -193,10 +290,9 @@ async fn gateway(
         let state = folder.join("state");
         args.extend(["--state-dir".to_owned(), state.to_string_lossy().into_owned()]);
     }
-    let process = Process::foreign(&plan.gateway, &args, addr, &folder.join("gateway.log"))?;
     let door = |name: &String| {
         let path = format!("/{name}{}", wanted.front.path());
         Target::Http { wire: wanted.front, addr, path }
     };
-    Ok((process, names.iter().map(door).collect()))
+    Ok((addr, args, names.iter().map(door).collect()))
 }

@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Method, StatusCode, body::Incoming};
+use hyper::{
+    HeaderMap, Method, StatusCode,
+    body::Incoming,
+    header::{HeaderName, HeaderValue},
+};
 
 use super::{
     connection::{Connection, drain, refusal},
@@ -15,16 +19,22 @@ use crate::{
     sse::{Event, Splitter},
 };
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// An open session; dropped, it ends, because its stream does.
 pub(crate) struct Session {
     stream: Stream,
     posts: Posts,
+    addr: SocketAddr,
+    path: String,
 }
 
 struct Stream {
     _connection: Connection,
     body: Incoming,
     splitter: Splitter,
+    /// Of the last event that had one.
+    last: Option<Bytes>,
 }
 
 struct Posts {
@@ -36,20 +46,9 @@ struct Posts {
 impl Session {
     pub(super) async fn open(addr: SocketAddr, path: &str) -> Result<Self> {
         let headers = Connection::headers(addr);
-        let mut connection = Connection::new(addr);
-        let response = connection.send(Method::GET, path, &headers, Bytes::new()).await?;
-        if response.status() != StatusCode::OK {
-            return Err(refusal("the event stream", response).await);
-        }
-        let body = response.into_body();
-        let mut stream = Stream { _connection: connection, body, splitter: Splitter::default() };
-        let first = stream.event().await?;
-        if first.name != "endpoint" {
-            return Err(Failure::Wrong(format!("the first event is {:?}", first.name)));
-        }
-        let endpoint = endpoint(addr, path, &first.data)?;
+        let (stream, endpoint) = Stream::open(addr, path, &headers).await?;
         let posts = Posts { connection: Connection::new(addr), endpoint, headers };
-        let mut session = Self { stream, posts };
+        let mut session = Self { stream, posts, addr, path: path.to_owned() };
         let (answer, _) = session.ask(rpc::initialize(0)).await?;
         rpc::check_initialize(&answer, 0)?;
         session.posts.post(rpc::initialized()).await?;
@@ -58,9 +57,24 @@ impl Session {
 
     /// Both at once: a server may answer on the stream before it accepts the message.
     pub(super) async fn ask(&mut self, body: Bytes) -> Result<(Bytes, u32)> {
-        let Self { stream, posts } = self;
+        let Self { stream, posts, .. } = self;
         let ((), answer) = tokio::try_join!(posts.post(body), stream.answer())?;
         Ok(answer)
+    }
+
+    /// Opens the stream again, and sees to it that it is the same session's.
+    pub(super) async fn come_back(&mut self) -> Result<()> {
+        let mut headers = self.posts.headers.clone();
+        let last = self.stream.last.as_deref().and_then(|it| HeaderValue::from_bytes(it).ok());
+        headers.extend(last.map(|last| (LAST_EVENT_ID, last)));
+        let (mut stream, endpoint) = Stream::open(self.addr, &self.path, &headers).await?;
+        if endpoint != self.posts.endpoint {
+            return Err(Failure::Wrong("the endpoint of another session".to_owned()));
+        }
+        stream.last = stream.last.or_else(|| self.stream.last.take());
+        self.stream = stream;
+        self.posts.connection.close();
+        Ok(())
     }
 
     pub(super) fn rest(&mut self) {
@@ -80,6 +94,23 @@ impl Posts {
 }
 
 impl Stream {
+    /// Opens it; returns also where messages go.
+    async fn open(addr: SocketAddr, path: &str, headers: &HeaderMap) -> Result<(Self, String)> {
+        let mut connection = Connection::new(addr);
+        let response = connection.send(Method::GET, path, headers, Bytes::new()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal("the event stream", response).await);
+        }
+        let (body, splitter) = (response.into_body(), Splitter::default());
+        let mut stream = Self { _connection: connection, body, splitter, last: None };
+        let first = stream.event().await?;
+        if first.name != "endpoint" {
+            return Err(Failure::Wrong(format!("the first event is {:?}", first.name)));
+        }
+        let endpoint = endpoint(addr, path, &first.data)?;
+        Ok((stream, endpoint))
+    }
+
     async fn answer(&mut self) -> Result<(Bytes, u32)> {
         let mut notes = 0;
         loop {
@@ -94,6 +125,9 @@ impl Stream {
     async fn event(&mut self) -> Result<Event> {
         loop {
             if let Some(event) = self.splitter.next_event() {
+                if event.id.is_some() {
+                    self.last.clone_from(&event.id);
+                }
                 return Ok(event);
             }
             let chunk = http::chunk(&mut self.body).await?;

@@ -48,7 +48,8 @@ impl fmt::Display for Report {
                 "\n## Sessions opened, used and closed\n\n| case | leg | sessions | a second | RSS after a fifth MiB | RSS at the end MiB | bytes per session |\n|---|---|--:|--:|--:|--:|--:|"
             )?;
         }
-        self.slopes.iter().try_for_each(|it| it.row(out))
+        self.slopes.iter().try_for_each(|it| it.row(out))?;
+        super::recovery::table(&self.recovery, out)
     }
 }
 
@@ -159,6 +160,6 @@ fn times(ratio: Option<f64>) -> String {
 }
 
 /// A reason holds whatever a process said last; a table must survive it.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

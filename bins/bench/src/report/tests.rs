@@ -64,3 +64,27 @@ fn a_failure_in_any_round_fails_the_leg() {
     assert!(report.loads[0].legs[2].median.is_none());
     assert!(report.to_string().contains("failed: wrong answer"));
 }
+
+#[test]
+fn recoveries_are_compared_with_the_first_leg_time_by_time() {
+    let times = |leg, ms: &[f64]| {
+        let sample = |ms: &f64| Ended::Done(RecoverySample { ms: *ms, failed_attempts: 1 });
+        RecoveryReport::new("server killed", "a → b".into(), leg, ms.iter().map(sample).collect())
+    };
+    let failed = Ended::Failed("wrong | answer".to_owned());
+    let other = RecoveryReport::new("server killed", "a → b".into(), "other", vec![failed]);
+    let mut legs = vec![times("direct", &[2.0, 4.0]), times("gateway", &[3.0, 8.0]), other];
+    compare(&mut legs);
+    let mut report = report(vec![]);
+    report.recovery = legs;
+    let text = report.to_string();
+    for row in [
+        "| server killed | a → b | direct | 3.0 | 4.0 | – | 1.0 | 2 |",
+        "| server killed | a → b | gateway | 5.5 | 8.0 | 1.75 | 1.0 | 2 |",
+        "| server killed | a → b | other | failed: wrong \\| answer |||||",
+    ] {
+        assert!(text.contains(row), "{text}");
+    }
+    let failure = report.failure().unwrap();
+    assert_eq!(failure, "recovery, server killed, a → b, other: wrong | answer");
+}

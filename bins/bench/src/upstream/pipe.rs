@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,11 +23,19 @@ use crate::{
 /// This many calls of `sleep` run at once; the next is answered at once, with an error.
 const SLEEPERS_MAX: usize = 256;
 
-/// Serves standard input until it ends.
+/// Serves standard input until it ends, beginning after `delay`; an empty file in `pids` then
+/// bears this process's id.
 ///
 /// # Errors
 /// [`Failure::Io`] when a pipe breaks, [`Failure::Peer`] for a line that is no message.
-pub(crate) fn run(lie: Option<Lie>) -> Result<()> {
+pub(crate) fn run(lie: Option<Lie>, delay: Duration, pids: Option<&Path>) -> Result<()> {
+    if !delay.is_zero() {
+        thread::park_timeout(delay);
+    }
+    if let Some(pids) = pids {
+        let file = pids.join(std::process::id().to_string());
+        std::fs::write(&file, "").map_err(Failure::io(file.display().to_string()))?;
+    }
     let tools = Tools::new(lie);
     let sleepers = Arc::new(AtomicUsize::new(0));
     let mut input = BufReader::with_capacity(64 * 1024, io::stdin().lock());

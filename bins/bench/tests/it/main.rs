@@ -164,6 +164,35 @@ fn what_is_left_of_closed_sessions_is_measured() {
 }
 
 #[test]
+fn recoveries_are_measured() {
+    let (output, report) = run(&["--workload=recovery"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let all = report["recovery"].as_array().unwrap();
+    let of = |leg: &str| all.iter().filter(|it| it["leg"] == leg).collect::<Vec<_>>();
+    let direct = of("direct");
+    assert_eq!(direct.len(), 6);
+    for case in &direct {
+        assert_eq!((&case["status"], case["rounds"].as_array().unwrap().len()), (&"ok".into(), 3));
+        let (median, slow) = (case["median_ms"].as_f64().unwrap(), case["what"] != "server killed");
+        assert!(if slow { 300.0 <= median } else { 0.0 < median }, "{case}");
+        // Whoever was killed did not answer: the client had to begin anew.
+        let failed = case["failed_attempts"].as_f64().unwrap();
+        assert!(if slow { failed == 0.0 } else { 1.0 <= failed }, "{case}");
+    }
+    assert_eq!(of("gateway").len() + of("gateway, no spares").len(), 10);
+    let others = all.iter().filter(|it| it["leg"] != "direct");
+    assert!(others.into_iter().all(|it| it["status"] == "no" && it["median_ms"].is_null()));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| server killed | streamable → stdio | direct | "), "{text}");
+
+    let (output, report) = run(&["--workload=recovery", "--lie=content", "--legs=direct"]);
+    assert!(!output.status.success(), "{}", errors(&output));
+    let reason = report.unwrap()["recovery"][0]["reason"].clone();
+    assert!(reason.as_str().unwrap().contains("wrong answer"), "{reason}");
+}
+
+#[test]
 fn a_gateway_that_is_required_must_start() {
     let args = ["--workload=W1", "--sessions=1", "--legs=gateway", "--require-gateway"];
     let (output, _) = run(&args);
