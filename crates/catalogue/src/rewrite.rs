@@ -40,7 +40,10 @@ impl View {
                 Some("notifications/resources/updated") => {
                     edited |= params.change("uri", |it| moving.uri(it));
                 }
-                Some(method) if method.contains("tasks/") => edited |= moving.task_id(params),
+                // What a server asks about tasks is about its client's.
+                Some(method) if method.starts_with("notifications/tasks/") => {
+                    edited |= moving.task_id(params);
+                }
                 _ => (),
             }
             edited

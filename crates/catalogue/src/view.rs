@@ -128,6 +128,18 @@ impl View {
         Ok(Self { members, settings, named: [tools, prompts], places, listings, misfits })
     }
 
+    /// The view of no servers.
+    pub fn empty() -> Self {
+        Self {
+            members: Vec::new(),
+            settings: Settings::default(),
+            named: Default::default(),
+            places: Places::default(),
+            listings: Default::default(),
+            misfits: Vec::new(),
+        }
+    }
+
     /// The servers, in the order of their names.
     pub fn members(&self) -> &[Member] {
         &self.members

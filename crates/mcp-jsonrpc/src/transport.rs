@@ -44,6 +44,7 @@
 //! * A transport that cannot speak it, or whose peer does not, says [`ErrorKind::Unsupported`] to
 //!   the opening, having moved nothing that the peer could take for a request.
 
+mod ear;
 mod error;
 mod event;
 mod exchange;
@@ -59,6 +60,7 @@ use futures::future::BoxFuture;
 
 use crate::{Id, ProtocolVersion};
 
+pub use ear::Ear;
 pub use error::{ErrorKind, TransportError};
 pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
 pub use exchange::{Caller, Exchange, Opening, Reply};

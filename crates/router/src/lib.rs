@@ -37,7 +37,6 @@ mod call;
 mod counts;
 #[cfg(test)]
 mod double;
-mod ear;
 pub mod filter;
 mod handshake;
 pub mod keep;

@@ -22,7 +22,7 @@ use std::{
 
 use mcp_jsonrpc::{
     Id, Kind, Message, ProtocolVersion,
-    transport::{Caller, ErrorKind, Event, Exchange, Session, TransportError},
+    transport::{Caller, Ear, ErrorKind, Event, Exchange, Session, TransportError},
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,7 +30,7 @@ use tracing::debug;
 
 use self::{causes::Causes, tasks::Tasks, tokens::Tokens};
 use crate::{
-    counts::Counts, ear::Ear, handshake, load::Load, places::Place, server::Options,
+    counts::Counts, handshake, load::Load, places::Place, server::Options,
     session::ClientSession, upstream::Upstream,
 };
 

@@ -6,6 +6,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["mcp-jsonrpc"]),
     ("translate", &["mcp-jsonrpc"]),
     ("catalogue", &["mcp-jsonrpc", "seal"]),
+    ("aggregate", &["catalogue", "mcp-jsonrpc", "seal", "translate"]),
     ("seal", &[]),
     ("store", &["seal"]),
     ("era", &["mcp-jsonrpc", "seal", "translate"]),
@@ -18,7 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
+            "aggregate",
             "auth",
+            "catalogue",
             "demo-server",
             "era",
             "gateway-config",

@@ -14,14 +14,15 @@ use std::{
 };
 
 use futures::StreamExt;
-use mcp_jsonrpc::transport::{Event, EventStream};
+
+use super::{Event, EventStream};
 
 /// How many events may be left to the listener before no more are caught up with.
 const LEFT_LEN_MAX: usize = 256;
 
 /// The stream of what is said unasked, while somebody listens.
 #[derive(Default)]
-pub(crate) struct Ear(Mutex<Hearing>);
+pub struct Ear(Mutex<Hearing>);
 
 #[derive(Default)]
 struct Hearing {
@@ -36,20 +37,20 @@ struct Hearing {
 
 impl Ear {
     /// Listens to this from now on.
-    pub(crate) fn open(&self, events: EventStream) {
+    pub fn open(&self, events: EventStream) {
         let mut hearing = self.hearing();
         hearing.events = Some(events);
         hearing.anything = false;
     }
 
     /// Whether anything was heard since it was opened.
-    pub(crate) fn has_heard(&self) -> bool {
+    pub fn has_heard(&self) -> bool {
         self.hearing().anything
     }
 
     /// Passes on what is said, until something comes that `pass` hands back; none when all is
     /// said, or cannot be heard any more.
-    pub(crate) async fn hear(&self, pass: impl Fn(Event) -> Option<Event>) -> Option<Event> {
+    pub async fn hear(&self, pass: impl Fn(Event) -> Option<Event>) -> Option<Event> {
         poll_fn(|cx| {
             let mut hearing = self.hearing();
             if let Some(event) = hearing.left.pop_front() {
@@ -68,7 +69,7 @@ impl Ear {
     ///
     /// Whatever it is, it is passed on before this returns, also by the listener, who holds the
     /// lock until it has; only what `pass` hands back is left to it.
-    pub(crate) fn catch_up(&self, pass: impl Fn(Event) -> Option<Event>) {
+    pub fn catch_up(&self, pass: impl Fn(Event) -> Option<Event>) {
         let mut hearing = self.hearing();
         // The stream goes on waking the listener, whoever polls it.
         let Some(listener) = hearing.listener.clone() else { return };
@@ -126,13 +127,13 @@ mod tests {
     use std::{cell::RefCell, sync::Arc};
 
     use futures::{FutureExt, stream};
-    use mcp_jsonrpc::{
-        Message,
-        transport::{Inbox, InboxMax},
-    };
     use serde_json::json;
 
     use super::*;
+    use crate::{
+        Message,
+        transport::{Inbox, InboxMax},
+    };
 
     fn said(method: &str) -> Event {
         Message::notification(method, &json!({})).unwrap().into()
@@ -174,6 +175,7 @@ mod tests {
         assert_eq!(heard.borrow().last().unwrap(), "c");
         ear.catch_up(pass);
     }
+
     #[tokio::test]
     async fn as_much_is_left_as_may_be_and_nothing_is_lost() {
         let ear = Ear::default();

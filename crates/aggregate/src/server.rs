@@ -1,0 +1,233 @@
+//! Many servers as one, for any number of sessions.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use arc_swap::ArcSwap;
+use futures::{FutureExt, future::BoxFuture};
+use mcp_jsonrpc::transport::{
+    Caller, ErrorKind, Opening, Session, SessionId, Transport, TransportError,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use crate::{
+    member::Member,
+    options::Options,
+    scope::{Key, Scope},
+    session::{Talk, Talking},
+    shown::Missing,
+};
+
+/// How many complaints about servers are remembered, so that each is logged once.
+const NOTED_MAX: usize = 1000;
+
+/// Many servers as one.  Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Aggregate(Arc<Running>);
+
+#[derive(Debug)]
+struct Running(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    members: ArcSwap<Members>,
+    scopes: Mutex<HashMap<Key, Arc<Scope>>>,
+}
+
+type Members = BTreeMap<Arc<str>, Arc<Member>>;
+
+/// What every scope and session needs to know.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    options: ArcSwap<Options>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    noted: Mutex<HashSet<Box<str>>>,
+}
+
+/// What an aggregate looks like from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// How many sessions are open.
+    pub sessions: usize,
+    /// For how many scopes lists are kept.
+    pub scopes: usize,
+    /// How many of the servers' entries are kept, each once however many scopes have it.
+    pub entries: usize,
+    /// The memory that these take, in bytes.
+    pub bytes: usize,
+    /// What is missing, by server: in at least one scope.
+    pub missing: Vec<Missing>,
+}
+
+// === impl Aggregate ===
+
+impl Aggregate {
+    /// These servers as one called `name`.  Nothing is opened yet.
+    pub fn new(name: &str, members: Vec<Member>, options: Options) -> Self {
+        let shared = Arc::new(Shared {
+            name: name.into(),
+            options: ArcSwap::from_pointee(options),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            noted: Mutex::default(),
+        });
+        let members = ArcSwap::from_pointee(by_name(members));
+        Self(Arc::new(Running(Arc::new(Inner { shared, members, scopes: Mutex::default() }))))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.inner().shared.name
+    }
+
+    /// Shows these servers from now on.  Sessions go on; their clients are told which lists have
+    /// changed.
+    pub fn reconfigure(&self, members: Vec<Member>, options: Options) {
+        let inner = self.inner();
+        inner.shared.options.store(Arc::new(options));
+        inner.members.store(Arc::new(by_name(members)));
+        let scopes: Vec<_> = inner.scopes().values().cloned().collect();
+        for scope in scopes {
+            scope.reconfigure(inner.members_for(scope.caller()));
+        }
+    }
+
+    /// What it looks like now.
+    pub fn status(&self) -> Status {
+        let scopes: Vec<_> = self.inner().scopes().values().cloned().collect();
+        let mut status = Status { scopes: scopes.len(), ..Status::default() };
+        let mut seen = HashSet::new();
+        for scope in scopes {
+            scope.add_to(&mut status, &mut seen);
+        }
+        status.missing.sort_by(|a, b| a.server.cmp(&b.server));
+        status.missing.dedup_by(|a, b| a.server == b.server);
+        status
+    }
+
+    /// Ends what is open with the servers, and waits for that.  Whoever has a session is told by
+    /// whoever keeps it.
+    pub async fn shut_down(&self) {
+        let inner = self.inner();
+        let scopes: Vec<_> = inner.scopes().drain().map(|(_, scope)| scope).collect();
+        let sessions: Vec<_> = scopes.iter().flat_map(|scope| scope.sessions()).collect();
+        futures::future::join_all(sessions.iter().map(|session| session.close())).await;
+        inner.shared.stop.cancel();
+        inner.shared.tasks.close();
+        inner.shared.tasks.wait().await;
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &(self.0).0
+    }
+}
+
+impl Transport for Aggregate {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            opening.with_handshake()?;
+            let talk = Talk::new(Arc::clone(self.inner()), opening.caller);
+            Ok(Arc::new(Talking(talk)) as Arc<dyn Session>)
+        }
+        .boxed()
+    }
+
+    fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        Err(TransportError::new(ErrorKind::NoSession, "an aggregate gives its sessions no ids"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.shared.stop.cancel();
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The scope that a session belongs to.
+    pub(crate) fn scope(self: &Arc<Self>, key: Key, caller: &Caller) -> Arc<Scope> {
+        let mut scopes = self.scopes();
+        if let Some(scope) = scopes.get(&key) {
+            return Arc::clone(scope);
+        }
+        let max = self.shared.options().scope_max;
+        while max <= scopes.len() {
+            // Those that somebody uses are as many as there are sessions, whose number is bounded
+            // elsewhere.
+            let idle = scopes.iter().filter_map(|(key, scope)| Some((scope.idle_since()?, key)));
+            let Some(oldest) = idle.min_by_key(|(since, _)| *since).map(|(_, key)| key.clone())
+            else {
+                break;
+            };
+            scopes.remove(&oldest);
+        }
+        let members = self.members_for(caller);
+        let scope = Scope::new(&self.shared, caller, key.clone(), members);
+        scopes.insert(key, Arc::clone(&scope));
+        scope
+    }
+
+    /// Forgets a scope that nobody has used for so long, when the time has come.
+    pub(crate) fn forget_later(self: &Arc<Self>, scope: &Arc<Scope>) {
+        let (inner, scope) = (Arc::downgrade(self), Arc::downgrade(scope));
+        let timeout = self.shared.options().scope_idle_timeout;
+        self.shared.spawn(async move {
+            tokio::time::sleep(timeout).await;
+            let (Some(inner), Some(scope)) = (Weak::upgrade(&inner), Weak::upgrade(&scope)) else {
+                return;
+            };
+            let is_over = scope.idle_since().is_some_and(|since| timeout <= since.elapsed());
+            let mut scopes = inner.scopes();
+            if is_over && scopes.get(scope.key()).is_some_and(|it| Arc::ptr_eq(it, &scope)) {
+                scopes.remove(scope.key());
+            }
+        });
+    }
+
+    /// The servers that this caller may use.
+    fn members_for(&self, caller: &Caller) -> Vec<Arc<Member>> {
+        let members = self.members.load();
+        members.values().filter(|it| it.shapes_for(caller).is_some()).cloned().collect()
+    }
+
+    fn scopes(&self) -> MutexGuard<'_, HashMap<Key, Arc<Scope>>> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn options(&self) -> Arc<Options> {
+        self.options.load_full()
+    }
+
+    /// Does this until it is done, or nothing more is to be done.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled_owned(task).await;
+        });
+    }
+
+    /// Logs a complaint about a server, the first time that there is reason to.
+    pub(crate) fn note(&self, server: &str, words: &str) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.len() < NOTED_MAX && noted.insert(format!("{server}\0{words}").into()) {
+            drop(noted);
+            warn!(aggregate = %self.name, server, "{words}");
+        }
+    }
+}
+
+fn by_name(members: Vec<Member>) -> Members {
+    members.into_iter().map(|it| (Arc::clone(&it.name), Arc::new(it))).collect()
+}
