@@ -181,9 +181,9 @@ settings! {
         backoff_min: duration = Duration::from_millis(500), "backoffMin";
         /// The longest wait between two attempts.
         backoff_max: duration = seconds(30), "backoffMax";
-        /// So many deaths within `crashLoopWindow` are a crash loop: it rests until somebody calls it.
+        /// So many failures within `crashLoopWindow`, with no work done between them, are a crash loop: it rests until somebody calls it.
         crash_loop_count: count = 5, "crashLoopCount";
-        /// The time in which deaths are counted.
-        crash_loop_window: duration = seconds(60), "crashLoopWindow";
+        /// The time in which failures are counted.
+        crash_loop_window: duration = seconds(300), "crashLoopWindow";
     }
 }

@@ -1,6 +1,8 @@
-//! What was not passed on, counted for each server.
+//! What was not passed on, counted for each server; and whether it has been of use.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mcp_jsonrpc::{Message, modern};
 
 /// What of a server's words reached nobody.
 #[derive(Debug, Default)]
@@ -8,6 +10,25 @@ pub(crate) struct Counts {
     dropped: AtomicU64,
     refused: AtomicU64,
     hung: AtomicU64,
+    /// Whether it has done any work since it last failed.
+    worked: AtomicBool,
+}
+
+/// Whether a request is for what a server is there for, and not about the server: one that can say
+/// what it has, and fails at the first thing it is to do, does no work.
+pub(crate) fn is_work(request: &Message) -> bool {
+    let method = request.method().unwrap_or_default();
+    !(method.ends_with("/list")
+        || matches!(
+            method,
+            "ping"
+                | "initialize"
+                | "logging/setLevel"
+                | "resources/subscribe"
+                | "resources/unsubscribe"
+                | modern::DISCOVER
+                | modern::LISTEN
+        ))
 }
 
 // === impl Counts ===
@@ -31,6 +52,19 @@ impl Counts {
     /// One more child was ended because it did not answer.
     pub(crate) fn hung(&self) {
         self.hung.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has done what somebody asked of it.
+    pub(crate) fn worked(&self) {
+        // Mostly it has before: nobody else's cache need hear of it.
+        if !self.worked.load(Ordering::Relaxed) {
+            self.worked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has since this was last asked.
+    pub(crate) fn take_worked(&self) -> bool {
+        self.worked.swap(false, Ordering::Relaxed)
     }
 
     /// All three: dropped, refused, hung.

@@ -17,19 +17,19 @@ pub struct Restart {
     pub backoff_min: Duration,
     /// The longest pause.
     pub backoff_max: Duration,
-    /// This many failures within the window park the server.
+    /// This many failures within the window park the server, if it did no work between them.
     pub crash_loop_count: usize,
     /// The window.
     pub crash_loop_window: Duration,
 }
 
 impl Default for Restart {
-    /// 500 ms doubling to 30 s; parked after 6 failures within 5 minutes.
+    /// 500 ms doubling to 30 s; parked after 5 failures within 5 minutes.
     fn default() -> Self {
         Self {
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
-            crash_loop_count: 6,
+            crash_loop_count: 5,
             crash_loop_window: Duration::from_secs(300),
         }
     }
@@ -106,6 +106,12 @@ impl Life {
             self.since = Instant::now();
             self.has_been_well |= state == State::Ready;
         }
+    }
+
+    /// Notes that it did what it was asked for: what it fails at from now on is another matter than
+    /// what it failed at before.
+    pub(crate) fn worked(&mut self) {
+        self.failures.clear();
     }
 
     /// Notes a start that failed, or a death that nobody asked for.
@@ -199,7 +205,7 @@ mod tests {
             &ErrorKind::Unavailable { retry_after: Some(Duration::from_secs(1)) }
         );
         assert!(refused.said().to_string().contains("ouch"), "{}", refused.said());
-        for _ in 0..4 {
+        for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(31)).await;
             life.admit().unwrap();
             life.failed(&error());
@@ -218,5 +224,21 @@ mod tests {
             tokio::time::advance(Duration::from_secs(301)).await;
             assert_eq!(life.state, State::Backoff);
         }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_that_works_between_its_failures_is_in_no_loop() {
+        let mut life = Life::new(Restart::default());
+        for _ in 0..20 {
+            life.become_(State::Ready);
+            life.worked();
+            life.failed(&error());
+            assert_eq!(life.state, State::Backoff);
+            life.admit().unwrap();
+        }
+        for _ in 0..4 {
+            life.become_(State::Ready);
+            life.failed(&error());
+        }
+        assert_eq!(life.state, State::Parked, "to be well for a moment is not to work");
     }
 }

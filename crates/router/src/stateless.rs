@@ -17,8 +17,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
     Id, Kind, Message, modern,
     transport::{
-        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, InboxMax, Reply, Session,
-        TransportError,
+        Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, InboxMax, Reply,
+        Session, TransportError,
     },
 };
 use serde_json::json;
@@ -27,6 +27,7 @@ use tracing::debug;
 
 use crate::{
     call::{Answering, CallTimeouts, Calls},
+    counts::is_work,
     load::Carried,
     server::{Fate, Inner},
 };
@@ -157,13 +158,14 @@ impl Passing {
 /// Sends an exchange over the link that stands; once more where it certainly never arrived.
 async fn carry(server: &Arc<Inner>, exchange: Exchange) -> Result<Reply, TransportError> {
     let carried = server.standing(&exchange.caller).await?;
+    let works = is_work(&exchange.message);
     let reply = match carried.behind.send(exchange.clone()).await {
         Err(error) if error.is_unsent() => {
             debug!(server = %server.name, %error, "not sent: once more");
             server.upstream().doubt(&carried, &error);
             let carried = server.standing(&exchange.caller).await?;
             let reply = carried.behind.send(exchange).await;
-            return reply.map(|reply| held(reply, carried));
+            return reply.map(|reply| held(reply, carried, works));
         }
         Err(error) => {
             server.upstream().doubt(&carried, &error);
@@ -171,17 +173,26 @@ async fn carry(server: &Arc<Inner>, exchange: Exchange) -> Result<Reply, Transpo
         }
         Ok(reply) => reply,
     };
-    Ok(held(reply, carried))
+    Ok(held(reply, carried, works))
 }
 
 /// A stream that holds its link.
-fn held(reply: Reply, carried: Carried) -> Reply {
+fn held(reply: Reply, carried: Carried, works: bool) -> Reply {
     match reply {
         Reply::Stream(events) => {
-            let events = events.map(move |event| event.map_err(|error| carried.explained(error)));
+            let events = events.map(move |event| {
+                if let Ok(Event::Message { message, .. }) = &event {
+                    carried.answers(works, message);
+                }
+                event.map_err(|error| carried.explained(error))
+            });
             Reply::Stream(events.boxed())
         }
-        reply => reply,
+        Reply::Single(answer) => {
+            carried.answers(works, &answer);
+            Reply::Single(answer)
+        }
+        Reply::Accepted => Reply::Accepted,
     }
 }
 

@@ -183,7 +183,7 @@ impl Upstream {
             Ok(Acquired::Refused(answer)) => {
                 let body = answer.body().unwrap_or_default().chars().take(512).collect::<String>();
                 let what = format!("it refuses `initialize`: {body}");
-                self.life().failed(&TransportError::new(ErrorKind::Protocol, what));
+                self.life_since().failed(&TransportError::new(ErrorKind::Protocol, what));
             }
             // Logged where it happened.
             Err(_) => (),
@@ -320,7 +320,7 @@ impl Upstream {
             return error;
         }
         warn!(server = %self.name, %error, "cannot be reached");
-        self.life().failed(&error);
+        self.life_since().failed(&error);
         match error.kind() {
             ErrorKind::Unauthorized(_) => error,
             _ => error.unsent(),
@@ -344,6 +344,15 @@ impl Upstream {
 
     pub(crate) fn server_info(&self) -> Option<(Arc<str>, ProtocolVersion)> {
         self.server_info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its life, which is to hear of a failure, and hears before whether it worked until then.
+    fn life_since(&self) -> MutexGuard<'_, Life> {
+        let mut life = self.life();
+        if self.counts.take_worked() {
+            life.worked();
+        }
+        life
     }
 
     pub(crate) fn life(&self) -> MutexGuard<'_, Life> {

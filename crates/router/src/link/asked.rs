@@ -9,7 +9,7 @@ use mcp_jsonrpc::{
 };
 
 use super::{Link, tasks::Concern};
-use crate::session::ClientSession;
+use crate::{counts::is_work, session::ClientSession};
 
 /// A request on a shared link, until it is answered or abandoned.
 struct Shared {
@@ -39,6 +39,7 @@ impl Link {
                 Err(answer) => return answer.map(Reply::Single),
             }
         }
+        let works = is_work(&exchange.message);
         let reply = match self.behind.send(exchange).await {
             Ok(reply) => reply,
             Err(error) => return Err(self.explained(error)),
@@ -46,9 +47,10 @@ impl Link {
         self.said();
         Ok(match reply {
             Reply::Stream(events) => {
-                Reply::Stream(Arc::clone(self).heard(Arc::clone(session), events, shared))
+                Reply::Stream(Arc::clone(self).heard(session, events, (shared, works)))
             }
             Reply::Single(answer) => {
+                self.answers(works, &answer);
                 self.catch_up();
                 Reply::Single(match &mut shared {
                     Some(shared) => shared.answered(session, answer)?,
@@ -86,14 +88,16 @@ impl Link {
     /// What is said to a request, as its session is to hear it.
     fn heard(
         self: Arc<Self>,
-        session: Arc<ClientSession>,
+        session: &Arc<ClientSession>,
         events: EventStream,
-        mut shared: Option<Shared>,
+        (mut shared, works): (Option<Shared>, bool),
     ) -> EventStream {
+        let session = Arc::clone(session);
         let heard = events.filter_map(move |event| {
             self.said();
             future::ready(match event {
                 Ok(Event::Message { message, .. }) => {
+                    self.answers(works, &message);
                     let passed = self.pass(&session, message, &mut shared);
                     passed.transpose().map(|it| it.map(Event::from))
                 }
@@ -102,6 +106,13 @@ impl Link {
             })
         });
         heard.boxed()
+    }
+
+    /// Notes that the server did what it is there for, where this is the result of that.
+    pub(crate) fn answers(&self, works: bool, answer: &Message) {
+        if works && answer.kind() == Kind::Response {
+            self.counts.worked();
+        }
     }
 
     /// One message of a reply; none if it is not for the client.

@@ -148,6 +148,57 @@ async fn a_crash_loop_is_left_alone_until_somebody_asks() {
     assert_eq!(server.state(), State::Ready);
 }
 
+/// Whoever looks for what is over comes before whoever listens to what is dying.
+#[tokio::test(start_paused = true)]
+async fn a_death_is_noted_whoever_finds_it() {
+    let double = Double::new();
+    let server = double.server(Options::default());
+    server.start();
+    double.hears("0 notifications/initialized").await;
+    double.talk(0).die();
+    server.0.inner.sweep().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((server.status().restarts, server.state()), (1, State::Ready));
+    assert!(!double.talk(1).is_over());
+
+    let client = Client::greet(&server, "ann", NONE).await;
+    let mut news = client.listen().await;
+    client.call(1, "die").await.unwrap_err();
+    server.0.inner.sweep().await;
+    assert_eq!(news.next().await.unwrap(), "notifications/tools/list_changed");
+    assert_eq!((server.status().restarts, server.state()), (2, State::Ready));
+}
+
+/// A tool that kills it now and then, or each session's child, makes no loop of crashes.
+#[tokio::test(start_paused = true)]
+async fn who_works_between_its_crashes_is_not_left_alone() {
+    let double = Double::new();
+    let server = double.server(lazy());
+    let client = Client::greet(&server, "ann", NONE).await;
+    // News of what has begun again go here, and not before an answer.
+    let _news = client.listen().await;
+    for _ in 0..10 {
+        assert!(client.call(1, "who").await.unwrap().contains("content"));
+        client.call(2, "die").await.unwrap_err();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.status().restarts, 10);
+    let mut crashes = 0;
+    // One that can say what it has, and can do none of it, is another matter.
+    while server.state() != State::Parked {
+        let list = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#;
+        if client.send(list).await.is_ok() {
+            client.call(4, "die").await.unwrap_err();
+            crashes += 1;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(crashes, 4, "the last of the ten was the first of these");
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert!(client.call(5, "who").await.unwrap().contains("content"));
+    assert_eq!(server.state(), State::Ready);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_said_before_the_handshake_ends_is_kept_within_reason() {
     let chatty = func::from_fn(|exchange: mcp_jsonrpc::transport::Exchange| async move {

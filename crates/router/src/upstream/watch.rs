@@ -56,14 +56,28 @@ impl Upstream {
         let (link, me) = (Arc::clone(link), Weak::clone(&self.me));
         self.tasks.spawn(async move {
             link.listen().await;
-            if link.is_over() {
-                return;
-            }
-            let error = link.post_mortem().await;
-            if let Some(upstream) = me.upgrade() {
-                upstream.lost(&link, &error);
-            }
+            Self::mourn(me, link).await;
         });
+    }
+
+    /// Notes the end of a link that nobody gave up, in its own last words.
+    async fn mourn(me: Weak<Self>, link: Arc<Link>) {
+        if link.is_over() {
+            return;
+        }
+        let error = link.post_mortem().await;
+        if let Some(upstream) = me.upgrade() {
+            upstream.lost(&link, &error);
+        }
+    }
+
+    /// Lets go of a link that nobody uses.  One that died is noted as lost, by whoever listens to
+    /// it or looks first: a server that is to run would not be started again otherwise.
+    fn put_away(&self, link: Arc<Link>) {
+        if link.is_over() || link.is_open() {
+            return link.let_go();
+        }
+        self.tasks.spawn(Self::mourn(Weak::clone(&self.me), link));
     }
 
     /// Notes that a link ended that nobody gave up.  Whoever used it and listens is given another
@@ -78,7 +92,7 @@ impl Upstream {
         } else {
             warn!(server = %self.name, %error, "lost");
             let others = !self.open_links().is_empty();
-            self.life().lost(error, others);
+            self.life_since().lost(error, others);
         }
         for session in link.sessions() {
             let me = Weak::clone(&self.me);
@@ -158,14 +172,14 @@ impl Upstream {
             idle || !link.is_open()
         };
         for link in self.pool.sweep(is_over) {
-            link.let_go();
+            self.put_away(link);
         }
         self.sweep_standing(now);
         // A server that is to run keeps its spare, whether anybody comes or not, or is given
         // another below.
         let spare_is_over = |link: &Link| if eager { !link.is_open() } else { is_over(link) };
         if let Some(spare) = self.pool.sweep_spare(spare_is_over) {
-            spare.let_go();
+            self.put_away(spare);
         }
         let retry = self.life().retry_at().is_some_and(|at| at <= now);
         if eager && retry {
