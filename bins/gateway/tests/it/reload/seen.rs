@@ -46,6 +46,8 @@ fn a_changed_file_is_seen() {
     fs::write(file.with_file_name("else"), "something else").unwrap();
     fs::write(file, text("last")).unwrap();
     until("the last", || (client.call("x", json!({})) == "last").then_some(()));
+    // It can be felt before it is logged.
+    gateway.logged(begun, taken);
     let ended = name(&gateway, "ended", "last");
     // The one to the last, and that which it was told by.
     let log = gateway.gateway.process.log();
