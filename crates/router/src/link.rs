@@ -30,8 +30,8 @@ use tracing::debug;
 
 use self::{causes::Causes, tasks::Tasks, tokens::Tokens};
 use crate::{
-    counts::Counts, handshake, load::Load, places::Place, server::Options,
-    session::ClientSession, upstream::Upstream,
+    counts::Counts, handshake, load::Load, places::Place, server::Options, session::ClientSession,
+    upstream::Upstream,
 };
 
 /// How much of what a server says before its answer to `initialize` is kept.

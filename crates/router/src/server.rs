@@ -231,6 +231,9 @@ impl Server {
         }
         let inner = Arc::clone(&self.0.inner);
         let stop = self.0.stop.clone();
+        if inner.is_eager() {
+            inner.upstream().is_to_start();
+        }
         self.0.inner.tasks.spawn(stop.run_until_cancelled_owned(async move {
             if inner.is_eager() {
                 inner.upstream().warm_up().await;

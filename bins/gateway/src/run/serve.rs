@@ -69,6 +69,9 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let addresses: Vec<String> = listeners.iter().map(Listener::address).collect();
+    let door = house.door();
+    // Before anybody can ask whether all is ready.
+    door.start();
     for (listener, address) in listeners.into_iter().zip(&addresses) {
         announce(scheme, address);
         let (connections, house) = (Arc::clone(&connections), Arc::clone(&house));
@@ -76,8 +79,6 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     }
     let keys = stop.clone();
     tasks.spawn(async move { keys.run_until_cancelled(state.keep_up()).await });
-    let door = house.door();
-    door.start();
     if serve.config.is_none() {
         introduce(&reloader.config(), &door, scheme, &addresses);
     }

@@ -66,6 +66,9 @@ impl Server {
         let is_watched = self.0.watched.get().is_some();
         let new = Upstream::new(&inner.name, behind, &Arc::new(options.clone()), &inner.tasks);
         self.reconfigure(options);
+        if is_watched && inner.is_eager() {
+            new.is_to_start();
+        }
         let old = inner.upstream.swap(Arc::clone(&new));
         // In this order: whoever finds the old one retired finds the new one in its place.
         old.retire();

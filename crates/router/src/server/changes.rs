@@ -188,7 +188,7 @@ async fn who_is_being_started_is_not_waited_for() {
     let options = || Options { wire: Wire::Child, ..Options::default() };
     let server = old.server(options());
     server.start();
-    while server.state() != State::Starting {
+    while old.opened.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
     let coming = Client::open(&server, "ann");
@@ -201,6 +201,25 @@ async fn who_is_being_started_is_not_waited_for() {
     assert_eq!(old.heard(), Vec::<String>::new());
     assert_eq!(new.heard().iter().filter(|it| it.ends_with("tools/call echo")).count(), 1);
     assert_eq!(server.status().sessions, 1);
+}
+
+/// Whoever asks whether all is ready must not come before the answer can be told.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_to_run_is_starting_from_the_first() {
+    let (old, new) = (Double::new(), Double::new());
+    let server = old.server(Options::default());
+    assert_eq!(server.state(), State::Idle);
+    server.start();
+    assert_eq!(server.state(), State::Starting);
+    tokio::time::sleep(GRACE).await;
+    assert_eq!(server.state(), State::Ready);
+    let replacing = server.replace(way(&new), Options::default(), GRACE);
+    assert_eq!(server.state(), State::Starting);
+    replacing.await;
+    assert_eq!(server.state(), State::Ready);
+    let server = old.server(lazy());
+    server.start();
+    assert_eq!(server.state(), State::Idle, "it waits for its first request");
 }
 
 #[tokio::test(start_paused = true)]

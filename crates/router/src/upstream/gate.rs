@@ -35,6 +35,14 @@ impl Upstream {
         }
     }
 
+    /// Says that it is about to be started, before anybody can ask whether it is.
+    pub(crate) fn is_to_start(&self) {
+        let mut life = self.life();
+        if life.state == State::Idle {
+            life.become_(State::Starting);
+        }
+    }
+
     pub(super) fn too_slow(&self) -> TransportError {
         let secs = self.options.start_timeout.as_secs_f32();
         let what = format!("it did not answer `initialize` within {secs} s");
