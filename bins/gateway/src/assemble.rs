@@ -3,22 +3,24 @@
 //! Nothing is started here.
 
 mod behind;
-mod legacy;
+mod eras;
 pub(crate) mod next;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use auth::{Access, Guard, Token, TokenHash};
+use era::front::Front;
 use gateway_config::{
-    Accept, Compat, Config, EndpointStyle, Isolation, Protocol, ServerConfig, Startup, TokenScope,
+    Accept, Compat, Config, EndpointStyle, Isolation, ServerConfig, Startup, TokenScope,
     TokenSecret, Upstream,
 };
 use hyper::StatusCode;
 use mcp_jsonrpc::{
-    Limits,
+    Era, Limits,
     transport::{InboxMax, Transport},
 };
 use router::{
@@ -28,9 +30,11 @@ use router::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::body::Patience;
-use transport_stdio::client::Children;
+use transport_streamable::mirror::Mirrors;
 
-pub use behind::{Behind, BehindError};
+pub use behind::{Behind, BehindError, Way};
+pub use eras::front;
+pub(crate) use eras::front_options;
 
 use crate::{
     door::{Door, Entry},
@@ -45,7 +49,7 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
     let guard = guard(config);
     for server in config.enabled() {
         let taken =
-            |name: &str| servers.values().any(|it: &Arc<Entry>| &**it.server.name() == name);
+            |name: &str| servers.values().any(|it: &Arc<Entry>| &**it.rooms.server.name() == name);
         let name = name_shown(config, &guard, &server.name, taken);
         let entry = fresh(config, server, &name, &behind)?;
         servers.insert(server.name.clone(), Arc::new(entry));
@@ -112,19 +116,21 @@ fn fresh(
 ) -> Result<Entry, BehindError> {
     let mut named = server.clone();
     named.name = name.to_owned();
-    let (routed, children) = routed(config, &named, behind)?;
-    let front = front(server, &routed);
-    let sse = transport_sse::server::Server::new(Arc::clone(&front), sse_options(config, server));
-    let mut entry = entry(config, server, (routed, children), (front, Arc::new(sse)));
+    let rooms = rooms(config, &named, behind)?;
+    let outermost = outermost(server, &rooms.front);
+    let sse =
+        transport_sse::server::Server::new(Arc::clone(&outermost), sse_options(config, server));
+    let mut entry = entry(config, server, rooms, (outermost, Arc::new(sse)));
     entry.vital = entry.required;
     Ok(entry)
 }
 
 /// What clients' sessions are with.
-fn front(server: &ServerConfig, routed: &Server) -> Arc<dyn Transport> {
+pub fn outermost(server: &ServerConfig, front: &Front) -> Arc<dyn Transport> {
+    let front = Arc::new(front.clone());
     match &server.tools {
-        None => Arc::new(routed.clone()),
-        Some(tools) => Arc::new(Filtered::new(Arc::new(routed.clone()), tool_filter(tools))),
+        None => front,
+        Some(tools) => Arc::new(Filtered::new(front, tool_filter(tools))),
     }
 }
 
@@ -132,18 +138,14 @@ fn front(server: &ServerConfig, routed: &Server) -> Arc<dyn Transport> {
 fn entry(
     config: &Config,
     server: &ServerConfig,
-    (routed, children): (Server, Children),
-    (front, sse): (Arc<dyn Transport>, Arc<transport_sse::server::Server>),
+    rooms: Rooms,
+    (outermost, sse): (Arc<dyn Transport>, Arc<transport_sse::server::Server>),
 ) -> Entry {
     let mcp_path = format!("{}/{}/mcp", config.base_path, server.name);
-    let streamable = transport_streamable::server::Server::new(
-        front,
-        &*mcp_path,
-        streamable_options(config, server),
-    );
+    let options = streamable_options(config, server, rooms.way.mirrors.clone());
+    let streamable = transport_streamable::server::Server::new(outermost, &*mcp_path, options);
     Entry {
-        server: routed,
-        children,
+        rooms,
         streamable,
         sse,
         access: access(config, server),
@@ -161,14 +163,39 @@ fn entry(
     }
 }
 
-/// A server with the sessions and links that the router keeps for it.
-pub fn routed(
+/// What there is for one server, behind whatever clients it has: sessions and links, clients and
+/// servers of either era.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    /// For clients of every revision.
+    pub front: Front,
+    /// Their sessions, and the links that carry them.
+    pub server: Server,
+    /// To a server of any revision.
+    pub way: Way,
+}
+
+/// One server's rooms.
+pub fn rooms(
     config: &Config,
     server: &ServerConfig,
     behind: &Behind,
-) -> Result<(Server, Children), BehindError> {
-    let (transport, children) = behind.connect(server)?;
-    Ok((Server::new(&server.name, transport, options(config, server)), children))
+) -> Result<Rooms, BehindError> {
+    let way = behind.connect(server)?;
+    let transport = Arc::clone(&way.transport);
+    let routed = Server::new(&server.name, transport, options(config, server));
+    let front = front(config, Some(server), Arc::new(routed.clone()));
+    Ok(Rooms { front, server: routed, way })
+}
+
+impl Rooms {
+    /// Takes no new work, lets what runs end for up to `grace`, and ends the server.  Whoever comes
+    /// meanwhile is told `why`.
+    pub async fn shut_down(&self, grace: Duration, why: &'static str) {
+        // At once: what clients of the one wait for runs in sessions of the other.
+        tokio::join!(self.front.shut_down(grace), self.server.shut_down(grace, why));
+        self.way.transport.shut_down().await;
+    }
 }
 
 fn options(config: &Config, server: &ServerConfig) -> Options {
@@ -181,10 +208,9 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
             Isolation::Request => server::Isolation::Request,
             _ => server::Isolation::Auto,
         },
-        version: match &server.protocol {
-            Protocol::Pinned(revision) => revision.parse().ok(),
-            _ => None,
-        },
+        modern: true,
+        // Where there is no handshake there is nothing to choose.
+        version: eras::pinned(server).filter(|pinned| pinned.era() == Era::Legacy),
         wire: if is_child { Wire::Child } else { Wire::Http },
         startup: match server.startup {
             Startup::Lazy => server::Startup::Lazy,
@@ -203,6 +229,8 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
             total_timeout: server.request_timeout,
         },
         session_max: server.session_max,
+        stateless_max: server.session_max,
+        listen_max: config.limits.listen_max,
         session_idle_timeout: config.timeouts.session_idle_timeout,
         link_max: if is_child { server.child_max } else { server.session_max },
         link_queue_max: server.child_queue_max,
@@ -225,7 +253,10 @@ fn options(config: &Config, server: &ServerConfig) -> Options {
 }
 
 fn inbox(config: &Config) -> InboxMax {
-    let limits = &config.limits;
+    inbox_of(&config.limits)
+}
+
+fn inbox_of(limits: &gateway_config::Limits) -> InboxMax {
     InboxMax { queue_len_max: limits.queue_len_max, queue_bytes_max: limits.queue_bytes_max }
 }
 
@@ -272,12 +303,15 @@ fn sse_options(config: &Config, server: &ServerConfig) -> transport_sse::server:
 fn streamable_options(
     config: &Config,
     server: &ServerConfig,
+    mirrors: Option<Arc<dyn Mirrors>>,
 ) -> transport_streamable::server::ServerOptions {
     transport_streamable::server::ServerOptions {
         body_len_max: config.limits.body_len_max,
         body_patience: body_patience(config),
         keep_alive: server.keep_alive_interval,
         strict_accept: config.accept == Accept::Strict,
+        modern: true,
+        mirrors,
         limits: front_limits(config),
         ..transport_streamable::server::ServerOptions::default()
     }

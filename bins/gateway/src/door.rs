@@ -21,11 +21,12 @@ use router::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::{body::Outgoing, respond};
-use transport_stdio::client::{ChildInfo, Children};
+use transport_stdio::client::ChildInfo;
 
 use crate::{
     access_log::Line,
     answer::{self, Refusal, Routes},
+    assemble::Rooms,
     head::Unreadable,
     home::{self, Overview, ServerOverview},
     origin::Origins,
@@ -57,8 +58,7 @@ pub struct Door {
 /// One server, by all its doors.
 #[derive(Debug)]
 pub struct Entry {
-    pub(crate) server: Server,
-    pub(crate) children: Children,
+    pub(crate) rooms: Rooms,
     pub(crate) streamable: transport_streamable::server::Server,
     pub(crate) sse: Arc<transport_sse::server::Server>,
     pub(crate) access: Access,
@@ -134,7 +134,7 @@ impl Door {
         let Some((name, entry)) = self.servers.get_key_value(name) else {
             return self.lost(path, request.headers());
         };
-        line.server(name, entry.server.name(), way, entry.logged);
+        line.server(name, entry.rooms.server.name(), way, entry.logged);
         let caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
             Err(denied) => return self.turn_away(&denied, request.headers()),
@@ -211,15 +211,17 @@ impl Door {
     /// New work is taken, and every server that has to be well is.
     fn readiness(&self) -> Response<Outgoing> {
         let is_required = |entry: &Arc<Entry>| {
-            entry.required || entry.server.state() != router::status::State::Idle
+            entry.required || entry.rooms.server.state() != router::status::State::Idle
         };
         let ill = self
             .servers
             .iter()
-            .filter(|(_, entry)| is_required(entry) && !home::is_well(entry.server.state()));
+            .filter(|(_, entry)| is_required(entry) && !home::is_well(entry.rooms.server.state()));
         let ill: Vec<&str> = ill.map(|(name, _)| name.as_str()).collect();
-        let starting =
-            self.servers.values().any(|it| it.server.state() == router::status::State::Starting);
+        let starting = self
+            .servers
+            .values()
+            .any(|it| it.rooms.server.state() == router::status::State::Starting);
         let status = match () {
             () if self.draining.is_cancelled() => "unavailable",
             () if !ill.is_empty() => "degraded",
@@ -312,23 +314,26 @@ impl Door {
 
     /// The servers, by name.
     pub fn servers(&self) -> impl Iterator<Item = (&str, &Server)> {
-        self.servers.iter().map(|(name, entry)| (name.as_str(), &entry.server))
+        self.servers.iter().map(|(name, entry)| (name.as_str(), &entry.rooms.server))
     }
 
     /// A server that the gateway is not to run without, and that failed.
     pub fn failed_required(&self) -> Option<&str> {
         let mut vital = self.servers.iter().filter(|(_, entry)| entry.vital);
-        vital.find(|(_, it)| !home::is_well(it.server.state())).map(|(name, _)| name.as_str())
+        vital.find(|(_, it)| !home::is_well(it.rooms.server.state())).map(|(name, _)| name.as_str())
     }
 
     /// Lets sessions outlive this process, as far as `keeping` does.
     pub fn keep(&self, keeping: &Keeping) {
-        self.servers.values().for_each(|entry| entry.server.keep(keeping.clone()));
+        for entry in self.servers.values() {
+            entry.rooms.server.keep(keeping.clone());
+            entry.rooms.front.seal_with(&keeping.keyring);
+        }
     }
 
     /// Starts every server that starts with the gateway.
     pub fn start(&self) {
-        self.servers.values().for_each(|entry| entry.server.start());
+        self.servers.values().for_each(|entry| entry.rooms.server.start());
     }
 
     /// Takes no new work, lets what runs end for up to `grace`, and ends the servers.
@@ -345,16 +350,25 @@ impl Entry {
     /// Takes no new work, lets what runs end for up to `grace`, and ends the server.  Whoever
     /// comes meanwhile, or still listens, is told `why`.
     pub(crate) async fn shut_down(&self, grace: Duration, why: &'static str) {
-        self.server.shut_down(grace, why).await;
+        self.rooms.shut_down(grace, why).await;
         self.sse.shut_down(why).await;
-        self.children.gone().await;
+        self.rooms.way.children.gone().await;
     }
 
     fn overview(&self) -> ServerOverview {
-        let running = self.children.running();
-        let last = running.last().cloned().or_else(|| self.children.last());
+        let children = &self.rooms.way.children;
+        let running = children.running();
+        let last = running.last().cloned().or_else(|| children.last());
+        let counts = self.rooms.front.counts();
+        let mut status = self.rooms.server.status();
+        status.listening += counts.listens;
+        status.dropped += counts.dropped;
+        status.refused += counts.refused;
         ServerOverview {
-            status: self.server.status(),
+            status,
+            kept: counts.sessions,
+            parked: counts.parked,
+            expired: counts.expired,
             transport: self.transport,
             routes: self.routes.clone(),
             pids: running.iter().map(ChildInfo::pid).collect(),

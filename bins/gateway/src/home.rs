@@ -28,6 +28,12 @@ pub struct ServerOverview {
     /// Its life.
     #[serde(flatten)]
     pub status: Status,
+    /// Sessions kept with it for clients that know none (2026-07-28).
+    pub kept: usize,
+    /// Calls of theirs that wait for answers.
+    pub parked: usize,
+    /// How many have waited for too long.
+    pub expired: u64,
     /// How it is reached behind.
     pub transport: &'static str,
     /// Where it is to be had in front.
@@ -134,6 +140,9 @@ mod tests {
         };
         let server = ServerOverview {
             status,
+            kept: 0,
+            parked: 0,
+            expired: 0,
             transport: "stdio",
             routes: vec!["/a/mcp".into()],
             pids: vec![],

@@ -3,8 +3,8 @@
 //!
 //! The era is found out once, by `server/discover`, and remembered (2026-07-28, versioning:
 //! backward compatibility); what is no evidence decides nothing.  Whoever opens a session with a
-//! handshake gets the server's own where it has one, with nothing in between; else one that is
-//! made here.  Whoever opens one without gets the server's, or is told that it has none.
+//! handshake gets the server's own where it says that it has one, with nothing in between; else one
+//! that is made here.  Whoever opens one without gets the server's, or is told that it has none.
 
 mod asking;
 mod hub;
@@ -35,7 +35,7 @@ use self::{
     hub::Hubs,
     made::Made,
     verdict::{Judged, judge},
-    watched::{Watched, Wire},
+    watched::{Held, Watched, Wire},
 };
 
 const VERSION: ProtocolVersion = ProtocolVersion::V2026_07_28;
@@ -98,19 +98,30 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    era: Option<Era>,
-    /// The way to a server that keeps no sessions: one for everybody.
-    wire: Option<Arc<Wire>>,
+    verdict: Option<Verdict>,
+    /// The way to a server that keeps no sessions: one for everybody, for as long as anybody has it.
+    wire: Weak<Wire>,
     /// What was opened to ask for the era, and can be used by who has a handshake.
     spare: Option<(Arc<dyn Session>, Instant)>,
 }
 
-/// What a server turned out to be.
+/// What a server turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Revisions with a handshake.
+    Legacy,
+    /// One without.
+    Modern,
+    /// Both: each of its processes one of them, where it is a child.
+    Both,
+}
+
+/// What there is for who opens a session.
 enum Found {
-    /// It has a handshake; with the session it was asked in, where that can be gone on with.
+    /// One with a handshake: that in which the server was asked, where it can be gone on with.
     Legacy(Option<Arc<dyn Session>>),
-    /// It has none.
-    Modern(Arc<Wire>),
+    /// One without.
+    Modern(Held),
 }
 
 // === impl Behind ===
@@ -133,7 +144,22 @@ impl Behind {
 
     /// The era of the server, where that is known.
     pub fn era(&self) -> Option<Era> {
-        self.0.options.pin.or(self.0.state().era)
+        self.0.verdict().map(|verdict| match verdict {
+            Verdict::Legacy => Era::Legacy,
+            Verdict::Modern | Verdict::Both => Era::Modern,
+        })
+    }
+
+    /// Ends what nobody has taken, and waits for that.  The sessions that were opened are for those
+    /// who opened them to close.
+    pub async fn shut_down(&self) {
+        self.0.stop.cancel();
+        let spare = self.0.state().spare.take();
+        if let Some((spare, _)) = spare {
+            spare.close().await;
+        }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 }
 
@@ -142,8 +168,8 @@ impl Transport for Behind {
         async move {
             let inner = &self.0;
             let is_modern = opening.version.is_some_and(|version| version.era() == Era::Modern);
-            match (inner.find_out(&opening.caller).await?, is_modern) {
-                (Found::Modern(wire), true) => Ok(wire as Arc<dyn Session>),
+            match (inner.find_out(&opening.caller, is_modern).await?, is_modern) {
+                (Found::Modern(wire), true) => Ok(Arc::new(wire) as Arc<dyn Session>),
                 (Found::Modern(wire), false) => {
                     Ok(Arc::new(Made::new(inner, wire, opening.caller)) as Arc<dyn Session>)
                 }
@@ -169,6 +195,10 @@ impl Transport for Behind {
     fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
         self.0.transport.find(id, caller)
     }
+
+    fn is_light(&self) -> bool {
+        self.0.verdict() == Some(Verdict::Modern)
+    }
 }
 
 impl fmt::Debug for Behind {
@@ -190,39 +220,43 @@ impl Drop for Behind {
 // === impl Inner ===
 
 impl Inner {
-    /// Which era the server is of: as it is known, or as it says now.
-    async fn find_out(&self, caller: &Caller) -> Result<Found, TransportError> {
-        if let Some(found) = self.known() {
+    /// What the server has for who opens a session: as it is known, or as it says now.
+    async fn find_out(&self, caller: &Caller, modern: bool) -> Result<Found, TransportError> {
+        if let Some(found) = self.known(modern) {
             return Ok(found);
         }
         let _probing = self.probing.lock().await;
-        match self.known() {
+        match self.known(modern) {
             Some(found) => Ok(found),
-            None => self.probe(caller).await,
+            None => self.probe(caller, modern).await,
+        }
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        match self.options.pin {
+            Some(Era::Legacy) => Some(Verdict::Legacy),
+            Some(Era::Modern) => Some(Verdict::Modern),
+            None => self.state().verdict,
         }
     }
 
     /// What is known; none where the server has to be asked.
-    fn known(&self) -> Option<Found> {
+    fn known(&self, modern: bool) -> Option<Found> {
+        let verdict = self.verdict()?;
         let mut state = self.state();
-        match self.options.pin.or(state.era) {
-            Some(Era::Legacy) => {
-                let spare = state.spare.take();
-                let usable = |(session, since): (Arc<dyn Session>, Instant)| {
-                    (since.elapsed() < SPARE_TIMEOUT && session.is_open()).then_some(session)
-                };
-                Some(Found::Legacy(spare.and_then(usable)))
-            }
-            Some(Era::Modern) => {
-                let wire = state.wire.as_ref().filter(|wire| wire.is_open());
-                wire.map(|wire| Found::Modern(Arc::clone(wire)))
-            }
-            None => None,
+        if verdict == Verdict::Legacy || verdict == Verdict::Both && !modern {
+            let spare = state.spare.take();
+            let usable = |(session, since): (Arc<dyn Session>, Instant)| {
+                (since.elapsed() < SPARE_TIMEOUT && session.is_open()).then_some(session)
+            };
+            return Some(Found::Legacy(spare.and_then(usable)));
         }
+        let wire = state.wire.upgrade().filter(|wire| wire.is_open());
+        wire.and_then(|wire| wire.hold()).map(Found::Modern)
     }
 
     /// Asks the server.
-    async fn probe(&self, caller: &Caller) -> Result<Found, TransportError> {
+    async fn probe(&self, caller: &Caller, modern: bool) -> Result<Found, TransportError> {
         let opening = Opening { caller: caller.clone(), version: Some(VERSION), at: Arc::from("") };
         let session = match self.transport.open(opening).await {
             Ok(session) => session,
@@ -236,9 +270,13 @@ impl Inner {
         let has_ended = !session.is_open();
         match judge(said, self.options.is_child, has_ended) {
             Judged::Modern(discovered) => {
-                let wire = Arc::new(Wire::new(session, discovered, self));
-                self.decide(Era::Modern);
-                self.state().wire = Some(Arc::clone(&wire));
+                let has_both = self.options.pin.is_none() && verdict::has_handshake(&discovered);
+                self.decide(if has_both { Verdict::Both } else { Verdict::Modern });
+                if has_both && !modern {
+                    return Ok(Found::Legacy(Some(session).filter(|_| self.options.is_child)));
+                }
+                let wire = Wire::begin(session, discovered, self);
+                self.state().wire = wire.downgrade();
                 Ok(Found::Modern(wire))
             }
             Judged::Legacy => {
@@ -257,16 +295,17 @@ impl Inner {
             let error = TransportError::new(ErrorKind::Unavailable { retry_after: None }, what);
             return Err(error.of(&self.name).hint("remove `protocol`, or name another revision"));
         }
-        self.decide(Era::Legacy);
+        self.decide(Verdict::Legacy);
         Ok(Found::Legacy(asked))
     }
 
-    fn decide(&self, era: Era) {
-        let before = self.state().era.replace(era);
-        if before != Some(era) {
-            let speaks = match era {
-                Era::Modern => "2026-07-28",
-                Era::Legacy => "revisions with a handshake",
+    fn decide(&self, verdict: Verdict) {
+        let before = self.state().verdict.replace(verdict);
+        if before != Some(verdict) {
+            let speaks = match verdict {
+                Verdict::Modern => "2026-07-28",
+                Verdict::Legacy => "revisions with a handshake",
+                Verdict::Both => "2026-07-28, and revisions with a handshake",
             };
             info!(server = %self.name, speaks, "its era is known");
         }
@@ -275,19 +314,39 @@ impl Inner {
     /// What was known is not so any more: it is asked again.
     fn forget(&self, era: Era, why: &str) {
         let mut state = self.state();
-        if self.options.pin.is_none() && state.era == Some(era) {
-            state.era = None;
-            drop(state);
-            warn!(server = %self.name, why, "it seems to be of another era now: it is asked again");
+        if self.options.pin.is_some() {
+            return;
         }
+        state.verdict = match (state.verdict, era) {
+            (Some(Verdict::Legacy), Era::Legacy) => None,
+            (Some(Verdict::Modern | Verdict::Both), Era::Modern) => None,
+            // It does not have what it says that it has.
+            (Some(Verdict::Both), Era::Legacy) => Some(Verdict::Modern),
+            _ => return,
+        };
+        drop(state);
+        warn!(server = %self.name, why, "it seems to be of another era now: it is asked again");
     }
 
-    /// Keeps a session for whoever comes with a handshake.
+    /// Keeps a session for whoever comes with a handshake, for a while.
     async fn set_aside(&self, session: Arc<dyn Session>) {
-        let old = self.state().spare.replace((session, Instant::now()));
+        if self.stop.is_cancelled() {
+            return session.close().await;
+        }
+        let now = Instant::now();
+        let old = self.state().spare.replace((session, now));
         if let Some((old, _)) = old {
             old.close().await;
         }
+        let (home, stop) = (Weak::clone(&self.me), self.stop.clone());
+        self.tasks.spawn(stop.run_until_cancelled_owned(async move {
+            tokio::time::sleep(SPARE_TIMEOUT).await;
+            let Some(home) = home.upgrade() else { return };
+            let over = home.state().spare.take_if(|(_, since)| *since == now);
+            if let Some((over, _)) = over {
+                over.close().await;
+            }
+        }));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -21,29 +21,37 @@ mod wants;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
-    ProtocolVersion,
+    Era, ProtocolVersion,
     transport::{
         Caller, ErrorKind, InboxMax, Opening, Session, SessionId, Transport, TransportError,
     },
 };
 use seal::{Clock, Keyring};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::{parked::Table, pool::Pool, session::Bridged};
+use self::{listen::Listens, parked::Table, pool::Pool, session::Bridged};
 
 /// How often sessions that nobody uses are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long servers may take to be told that nobody waits any more, at the end.
 const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether what runs has ended, at the end.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// For how long a server that has a handshake is not asked again whether it still has.
+const LEGACY_MS: u64 = 5_000;
 
 /// How a [`Front`] behaves, and how much it takes.
 #[derive(Clone, Debug)]
@@ -140,14 +148,16 @@ struct Running(Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     behind: Arc<dyn Transport>,
-    options: FrontOptions,
+    options: ArcSwap<FrontOptions>,
     pool: Pool,
     parked: Table,
     keyring: OnceLock<Keyring>,
-    /// The server was found to have a handshake; asked again when a session with it fails.
-    is_legacy: AtomicBool,
+    began: Instant,
+    /// Until then, in milliseconds from the beginning, the server has a handshake; asked again
+    /// after that, and when a session with it fails.
+    legacy_until: AtomicU64,
     watched: OnceLock<()>,
-    listens: AtomicUsize,
+    listens: Listens,
     refused: AtomicU64,
     expired: AtomicU64,
     dropped: AtomicU64,
@@ -168,11 +178,12 @@ impl Front {
             behind: inner,
             pool: Pool::default(),
             parked: Table::new(),
-            options,
+            options: ArcSwap::from_pointee(options),
             keyring,
-            is_legacy: AtomicBool::new(false),
+            began: Instant::now(),
+            legacy_until: AtomicU64::new(0),
             watched: OnceLock::new(),
-            listens: AtomicUsize::new(0),
+            listens: Listens::default(),
             refused: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -187,25 +198,54 @@ impl Front {
         FrontCounts {
             sessions: inner.pool.len(),
             parked: inner.parked.len(),
-            listens: inner.listens.load(Ordering::Relaxed),
+            listens: inner.listens.len(),
             refused: inner.refused.load(Ordering::Relaxed),
             expired: inner.expired.load(Ordering::Relaxed),
             dropped: inner.dropped.load(Ordering::Relaxed),
         }
     }
 
-    /// Ends those who listen with a result, takes back the calls that wait for answers, closes
-    /// the sessions that are kept, and waits for all that.
-    ///
-    /// What is being answered meanwhile fails with its session: let it end before, by shutting
-    /// down the listeners in front first.
-    pub async fn shut_down(&self) {
+    /// Behaves so from now on.  What runs goes on as it began; the key stays the one it has.
+    pub fn reconfigure(&self, options: FrontOptions) {
+        self.0.0.options.store(Arc::new(options));
+    }
+
+    /// Seals `requestState` with this from now on, unless it has a key already.
+    pub fn seal_with(&self, keyring: &Keyring) {
+        self.0.0.keyring.get_or_init(|| keyring.clone());
+    }
+
+    /// Another server is behind: what is known of the one before is forgotten.
+    pub fn forget(&self) {
+        self.0.0.doubt();
+        self.0.0.pool.forget_known();
+    }
+
+    /// Looks at what callers wait for when somebody's rights have changed.  Streams of those who
+    /// may not go on with `listens` end as they should; calls of those of whom nothing `stays` are
+    /// taken back where they wait for answers.  The sessions are for the router to end.
+    pub fn review(&self, listens: impl Fn(&Caller) -> bool, stays: impl Fn(&Caller) -> bool) {
+        self.0.0.listens.review(listens);
+        self.0.0.parked.review(stays);
+    }
+
+    /// Ends those who listen with a result, takes back the calls that wait for answers, lets what
+    /// runs end for up to `grace`, closes the sessions that are kept, and waits for all that.
+    pub async fn shut_down(&self, grace: Duration) {
         let inner = &self.0.0;
         inner.stop.cancel();
         inner.tasks.close();
         // The servers whose questions are taken back hear of it first.
         if tokio::time::timeout(SHUT_DOWN_TIMEOUT, inner.tasks.wait()).await.is_err() {
             debug!("servers take too long to be told that clients are gone");
+        }
+        let answered = async {
+            while inner.pool.is_busy() {
+                tokio::time::sleep(DRAIN_INTERVAL).await;
+            }
+        };
+        if tokio::time::timeout(grace, answered).await.is_err() {
+            debug!(?grace, "requests were cut off at the end of the grace period");
         }
         inner.pool.close_all().await;
     }
@@ -221,14 +261,15 @@ impl Transport for Front {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
         async move {
             let inner = &self.0.0;
-            if opening.version != Some(ProtocolVersion::V2026_07_28) {
+            if opening.version.map(ProtocolVersion::era) != Some(Era::Modern) {
                 return inner.behind.open(opening).await;
             }
-            if !inner.is_legacy.load(Ordering::Acquire) {
+            let now = u64::try_from(inner.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if inner.legacy_until.load(Ordering::Acquire) <= now {
                 match inner.behind.open(opening.clone()).await {
                     Err(error) if *error.kind() == ErrorKind::Unsupported => {
                         debug!(%error, "the server has a handshake: sessions are kept for clients");
-                        inner.is_legacy.store(true, Ordering::Release);
+                        inner.legacy_until.store(now + LEGACY_MS, Ordering::Release);
                     }
                     opened => return opened,
                 }
@@ -249,7 +290,11 @@ impl Transport for Front {
 impl Inner {
     /// Forgets which era the server is of: the next opening finds out.
     fn doubt(&self) {
-        self.is_legacy.store(false, Ordering::Release);
+        self.legacy_until.store(0, Ordering::Release);
+    }
+
+    fn options(&self) -> Arc<FrontOptions> {
+        self.options.load_full()
     }
 
     /// What seals `requestState`.

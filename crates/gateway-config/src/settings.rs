@@ -115,6 +115,14 @@ settings! {
         child_max: count = 64, "childMax";
         /// Sessions and requests that wait for one of `childMax` children (or `sessionMax` sessions of an HTTP server); a further one gets 503 at once.
         child_queue_max: count = 100, "childQueueMax";
+        /// Streams of one server on which clients of 2026-07-28 listen for changes; a further one gets 503.
+        listen_max: count = 10_000, "listenMax";
+        /// Calls of one server that wait for what their clients of 2026-07-28 answer to questions in mid-call; a further question is refused in its client's stead.
+        parked_max: count = 10_000, "parkedMax";
+        /// And those of one caller.
+        parked_per_caller_max: count = 256, "parkedPerCallerMax";
+        /// How often one call may ask its client, where client and server are of different eras; after that it is ended.
+        round_max: count = 10, "roundMax";
         /// Bytes kept of what one child wrote to stderr.
         stderr_bytes_max: size = 64 << 10, "stderrBytesMax";
         /// Lines kept of what one child wrote to stderr.
@@ -151,6 +159,10 @@ settings! {
         keep_alive_interval: duration = seconds(15), "keepAlive";
         /// How long a request waits for its server to start: `npx` may have to fetch a package first.
         start_timeout: duration = seconds(60), "start";
+        /// How long a server may take to say whether it speaks 2026-07-28, asked once; a child that says nothing does not.
+        probe_timeout: duration = seconds(5), "probe";
+        /// How long a client may take to answer a question in mid-call, where client and server are of different eras.
+        parked_timeout: duration = seconds(10 * 60), "parked";
         /// Connecting to an HTTP server behind, TLS included.
         connect_timeout: duration = seconds(10), "connect";
         /// From a request to the first part of its answer; progress begins it anew.

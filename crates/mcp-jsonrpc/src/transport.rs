@@ -79,6 +79,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// A session answers to the caller that opened it and to no one else: for anybody else it is
     /// [`ErrorKind::NoSession`], exactly as if it had never been.
     fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError>;
+
+    /// Whether a session with a handshake that is opened now costs the peer nothing: neither a
+    /// process, nor a session of its own.
+    fn is_light(&self) -> bool {
+        false
+    }
 }
 
 /// One conversation with a peer.

@@ -40,6 +40,11 @@ impl Load {
         self.count.load(Ordering::Acquire) & CLOSED != 0
     }
 
+    /// Takes nothing more, if nothing is carried; whether that is so.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        self.count.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Takes nothing more as soon as nothing is carried, or at the deadline; whether all that was
     /// carried came to its end.
     pub(crate) async fn close(&self, deadline: Instant) -> bool {

@@ -24,10 +24,19 @@ pub(crate) struct Places {
 
 /// A link's place, from before it is opened until nothing of it is left.
 #[derive(Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+pub(crate) struct Place(#[expect(dead_code, reason = "held")] Option<OwnedSemaphorePermit>);
 
 /// Whoever holds it is counted among those who wait.
 struct Waiting<'a>(&'a AtomicUsize);
+
+// === impl Place ===
+
+impl Place {
+    /// That of a link which is carried by another.
+    pub(crate) fn of_none() -> Self {
+        Self(None)
+    }
+}
 
 // === impl Places ===
 
@@ -49,7 +58,7 @@ impl Places {
         if self.waiting() > 0 {
             return None;
         }
-        Arc::clone(&self.free).try_acquire_owned().ok().map(Place)
+        Arc::clone(&self.free).try_acquire_owned().ok().map(|place| Place(Some(place)))
     }
 
     /// Takes a place, and waits for one where there is none.
@@ -66,7 +75,7 @@ impl Places {
         let place = tokio::time::timeout(self.wait_timeout, place).await;
         drop(waiting);
         match place {
-            Ok(Ok(place)) => Ok(Place(place)),
+            Ok(Ok(place)) => Ok(Place(Some(place))),
             Ok(Err(_)) | Err(_) => {
                 let secs = self.wait_timeout.as_secs_f32();
                 Err(self.full(&format!("and none became free within {secs} s")))

@@ -121,9 +121,10 @@ pub struct Options {
     pub call: CallTimeouts,
     /// How many sessions clients may have open.
     pub session_max: usize,
-    /// How many requests that belong to no session may be answered at once (2026-07-28), and how
-    /// many of their streams may listen.
+    /// How many requests that belong to no session may be answered at once (2026-07-28).
     pub stateless_max: usize,
+    /// How many of their streams may listen.
+    pub listen_max: usize,
     /// How long a session is kept that nobody listens to and nobody uses.  Where sessions
     /// [are kept](Server::keep), its place is given up and its id stays good.
     pub session_idle_timeout: Duration,
@@ -170,6 +171,7 @@ impl Default for Options {
             call: CallTimeouts::default(),
             session_max: 10_000,
             stateless_max: 10_000,
+            listen_max: 10_000,
             session_idle_timeout: Duration::from_secs(30 * 60),
             handshake_timeout: Duration::from_secs(60),
             link_max: 10_000,
@@ -198,8 +200,8 @@ impl Server {
         let (tasks, detached) = (TaskTracker::new(), TaskTracker::new());
         let upstream = Upstream::new(&name, behind, &options, &tasks);
         let sessions = Sessions::new(options.session_max);
-        let most = options.stateless_max;
-        let stateless = Stateless::new(most, most, options.inbox);
+        let most = (options.stateless_max, options.listen_max);
+        let stateless = Stateless::new(most.0, most.1, options.inbox);
         let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
         let keeping = ArcSwapOption::empty();
         let inner = Inner {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use gateway_config::{Config, Remote, ServerConfig, Stdio, Upstream};
-use mcp_jsonrpc::transport::{InboxMax, Transport, switchboard::SwitchboardMax};
+use mcp_jsonrpc::transport::{Transport, switchboard::SwitchboardMax};
 use tracing::warn;
 use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
 use transport_stdio::{
@@ -16,8 +16,9 @@ use transport_stdio::{
     client::{Children, Spawn},
     supervise::Supervisor,
 };
+use transport_streamable::mirror::Mirrors;
 
-use super::legacy::WithHandshake;
+use super::eras;
 use crate::cli;
 
 /// Values of a child's environment that are at least as long are masked in what it says.
@@ -29,6 +30,17 @@ pub struct Behind {
     limits: gateway_config::Limits,
     timeouts: gateway_config::Timeouts,
     http: Mutex<BTreeMap<HttpKey, HttpClient>>,
+}
+
+/// The way to one server.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Whichever era it is of.
+    pub transport: Arc<era::behind::Behind>,
+    /// The children that it will have.
+    pub children: Children,
+    /// What calls of its tools mirror into fields (2026-07-28), where it is reached over HTTP.
+    pub mirrors: Option<Arc<dyn Mirrors>>,
 }
 
 /// Servers that are reached in the same way share connections.
@@ -66,7 +78,7 @@ impl Behind {
 
     /// What of the whole configuration decides how a server is reached, in a form that can be
     /// compared.
-    pub(super) fn settings(config: &Config) -> [u128; 7] {
+    pub(super) fn settings(config: &Config) -> [u128; 10] {
         let (limits, timeouts) = (&config.limits, &config.timeouts);
         let counts = [
             limits.depth_max,
@@ -75,21 +87,22 @@ impl Behind {
             limits.queue_bytes_max,
             limits.stderr_lines_max,
             limits.stderr_bytes_max,
+            limits.round_max,
         ];
-        let [a, b, c, d, e, f] = counts.map(|it| u128::try_from(it).unwrap_or(u128::MAX));
-        [a, b, c, d, e, f, timeouts.write_timeout.as_nanos()]
+        let [a, b, c, d, e, f, g] = counts.map(|it| u128::try_from(it).unwrap_or(u128::MAX));
+        let times = [timeouts.write_timeout, timeouts.probe_timeout, timeouts.parked_timeout];
+        let [h, i, j] = times.map(|it| it.as_nanos());
+        [a, b, c, d, e, f, g, h, i, j]
     }
 
-    /// The way to one server, and the list of the children it will have.
-    pub fn connect(
-        &self,
-        server: &ServerConfig,
-    ) -> Result<(Arc<dyn Transport>, Children), BehindError> {
+    /// The way to one server.
+    pub fn connect(&self, server: &ServerConfig) -> Result<Way, BehindError> {
+        let (mut children, mut mirrors) = (Children::default(), None);
         let transport: Arc<dyn Transport> = match &server.upstream {
             Upstream::Stdio(stdio) => {
                 let spawn = self.spawn(server, stdio);
-                let children = spawn.children.clone();
-                return Ok((Arc::new(WithHandshake(spawn)), children));
+                children = spawn.children.clone();
+                Arc::new(spawn)
             }
             Upstream::Demo => Arc::new(demo_server::transport()),
             Upstream::Sse(remote) => {
@@ -98,17 +111,22 @@ impl Behind {
             }
             Upstream::Streamable(remote) => {
                 let (target, http) = self.remote(server, remote)?;
-                Arc::new(self.streamable(server, target, http))
+                let streamable = self.streamable(server, target, http);
+                mirrors = Some(streamable.mirrors());
+                Arc::new(streamable)
             }
             Upstream::Http(remote) => {
                 let (target, http) = self.remote(server, remote)?;
                 let sse = self.sse(server, target.clone(), http.clone());
                 let streamable = self.streamable(server, target, http);
+                mirrors = Some(streamable.mirrors());
                 Arc::new(transport_streamable::client::Auto::new(streamable, sse))
             }
             _ => return Err(BehindError::Unknown(server.name.clone())),
         };
-        Ok((transport, Children::default()))
+        let options = eras::behind_options(server, (&self.limits, &self.timeouts));
+        let transport = Arc::new(era::behind::Behind::new(transport, &server.name, options));
+        Ok(Way { transport, children, mirrors })
     }
 
     fn spawn(&self, server: &ServerConfig, stdio: &Stdio) -> Spawn {
@@ -203,10 +221,7 @@ impl Behind {
     }
 
     fn board(&self) -> SwitchboardMax {
-        let inbox = InboxMax {
-            queue_len_max: self.limits.queue_len_max,
-            queue_bytes_max: self.limits.queue_bytes_max,
-        };
+        let inbox = super::inbox_of(&self.limits);
         SwitchboardMax { inbox, ..SwitchboardMax::default() }
     }
 }

@@ -7,14 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use era::front::FrontOptions;
 use gateway_config::{Config, ServerConfig};
 use mcp_jsonrpc::transport::Transport;
-use router::server::{Options, Server};
+use router::server::Options;
 use transport_sse::server::{Server as SseServer, ServerOptions as SseOptions};
-use transport_stdio::client::Children;
 
 use super::{
-    Behind, BehindError, access, empty, entry, fresh, front, name_shown, options, sse_options,
+    Behind, BehindError, Rooms, Way, access, empty, entry, fresh, front_options, name_shown,
+    options, outermost, sse_options,
 };
 use crate::{
     door::{Door, Entry},
@@ -29,7 +30,7 @@ pub(crate) enum Step {
     /// Start it.
     Add(Arc<Entry>),
     /// Put this in the place of what is behind, and wait for the old children to end.
-    Replace { front: Front, behind: Arc<dyn Transport>, old: Children },
+    Replace { front: Front, way: Way, old: Way },
     /// Treat its clients otherwise, and tell them if the tools offered to them have changed.
     Treat { front: Front, tools: bool },
     /// End it.
@@ -38,8 +39,9 @@ pub(crate) enum Step {
 
 /// What a server's sessions are treated by from now on.
 pub(crate) struct Front {
-    pub(crate) server: Server,
+    pub(crate) rooms: Rooms,
     pub(crate) options: Options,
+    pub(crate) front_options: FrontOptions,
     sse: Arc<SseServer>,
     transport: Arc<dyn Transport>,
     sse_options: SseOptions,
@@ -77,7 +79,7 @@ pub(crate) fn next(
         let old = door.servers.get(&name).zip(was.servers.get(&name));
         let Some((old_entry, old)) = old else {
             let taken = |shown: &str| {
-                next.servers.values().any(|it: &Arc<Entry>| &**it.server.name() == shown)
+                next.servers.values().any(|it: &Arc<Entry>| &**it.rooms.server.name() == shown)
             };
             let shown = name_shown(config, &next.guard, &name, taken);
             let mut entry = fresh(config, server, &shown, &behind)?;
@@ -93,26 +95,27 @@ pub(crate) fn next(
             next.servers.insert(name, Arc::clone(old_entry));
             continue;
         }
-        let routed = old_entry.server.clone();
-        let transport = front(server, &routed);
+        let mut rooms = old_entry.rooms.clone();
+        let transport = outermost(server, &rooms.front);
         let front = Front {
-            server: routed.clone(),
+            rooms: rooms.clone(),
             options: options(config, server),
+            front_options: front_options(config, Some(server)),
             sse: Arc::clone(&old_entry.sse),
             transport: Arc::clone(&transport),
             sse_options: sse_options(config, server),
         };
-        let old_children = old_entry.children.clone();
-        let (step, children) = if is_other {
+        let step = if is_other {
             let mut named = server.clone();
-            named.name = routed.name().to_string();
-            let (behind, children) = behind.connect(&named)?;
-            (Step::Replace { front, behind, old: old_children }, children)
+            named.name = rooms.server.name().to_string();
+            let way = behind.connect(&named)?;
+            let old = std::mem::replace(&mut rooms.way, way.clone());
+            Step::Replace { front, way, old }
         } else {
-            (Step::Treat { front, tools: old.tools != server.tools }, old_children)
+            Step::Treat { front, tools: old.tools != server.tools }
         };
         let sse = Arc::clone(&old_entry.sse);
-        let mut entry = entry(config, server, (routed, children), (transport, sse));
+        let mut entry = entry(config, server, rooms, (transport, sse));
         entry.vital = old_entry.vital && !is_other;
         steps.push((name.clone(), step));
         next.servers.insert(name, Arc::new(entry));

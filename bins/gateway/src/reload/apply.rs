@@ -45,20 +45,25 @@ fn take(house: &House, door: &Arc<Door>, config: &Config, (name, step): (String,
     let grace = config.timeouts.drain_timeout;
     let ending = ending(door, config.shutdown_grace);
     match step {
-        Step::Add(entry) => entry.server.start(),
+        Step::Add(entry) => entry.rooms.server.start(),
         Step::Treat { front, tools } => {
-            front.server.reconfigure(front.options);
+            front.rooms.front.reconfigure(front.front_options);
+            front.rooms.server.reconfigure(front.options);
             if tools {
-                front.server.announce_tools();
+                front.rooms.server.announce_tools();
             }
         }
-        Step::Replace { front, behind, old } => {
+        Step::Replace { front, way, old } => {
             let began = Instant::now();
-            let left = front.server.replace(behind, front.options, grace);
+            let rooms = front.rooms;
+            let left = rooms.server.replace(way.transport, front.options, grace);
+            rooms.front.reconfigure(front.front_options);
+            rooms.front.forget();
             house.leaving.spawn(async move {
                 let gone = async {
                     left.await;
-                    old.gone().await;
+                    old.transport.shut_down().await;
+                    old.children.gone().await;
                 };
                 tokio::select! {
                     () = gone => (),
@@ -110,14 +115,20 @@ fn review(
                 Fate::Ends => Fate::Ends,
                 _ => Fate::Stays,
             };
-            entry.server.review(REVOKED, fate).await;
+            review_of(&entry, fate).await;
         });
     }
 }
 
 async fn look(entry: &Entry, was: &Config, config: &Config) {
     let fate = |caller: &Caller| fate(&entry.access, (was, config), caller);
-    entry.server.review(REVOKED, fate).await;
+    review_of(entry, fate).await;
+}
+
+async fn review_of(entry: &Entry, fate: impl Fn(&Caller) -> Fate) {
+    let (front, server) = (&entry.rooms.front, &entry.rooms.server);
+    front.review(|it| fate(it) == Fate::Stays, |it| fate(it) != Fate::Ends);
+    server.review(REVOKED, fate).await;
 }
 
 /// What becomes of a caller's sessions.

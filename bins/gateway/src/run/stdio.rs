@@ -1,9 +1,16 @@
 //! `gateway stdio`: one server, on standard input and output.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use era::{
+    behind::BehindOptions,
+    front::{Front, FrontOptions},
+};
 use gateway_config::{Config, Log, ServerConfig};
-use mcp_jsonrpc::transport::{Caller, Transport};
+use mcp_jsonrpc::{
+    Era,
+    transport::{Caller, Transport},
+};
 use transport_sse::http::{HttpClient, HttpTarget};
 use transport_stdio::server::{ServeMax, serve};
 
@@ -12,6 +19,14 @@ use crate::{
     cli::{RemoteTransport, Stdio},
     log, run,
 };
+
+const CLIENT_GONE: &str = "its client has left";
+
+/// What is ended when the client has left.
+enum Ending {
+    Server(assemble::Rooms),
+    Remote(Front, Arc<era::behind::Behind>),
+}
 
 pub(super) async fn run(stdio: Stdio) -> ExitCode {
     let mut settings = Log::default();
@@ -34,24 +49,25 @@ pub(super) async fn run(stdio: Stdio) -> ExitCode {
 async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
     let wrong = |words: String| (words, 2);
     let is_url = stdio.server.starts_with("http://") || stdio.server.starts_with("https://");
-    let (transport, server): (Arc<dyn Transport>, _) = match is_url {
-        true => (remote(stdio).map_err(wrong)?, None),
-        false => {
-            let server = configured(stdio).map_err(wrong)?;
-            (Arc::new(server.clone()), Some(server))
-        }
+    let (transport, end) = match is_url {
+        true => remote(stdio).map_err(wrong)?,
+        false => configured(stdio).map_err(wrong)?,
     };
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
     let served = serve(transport, (input, output), Caller::anonymous(), ServeMax::default());
     let served = served.await.map_err(|error| (error.to_string(), 1));
-    if let Some(server) = server {
-        server.shut_down(std::time::Duration::ZERO, "its client has left").await;
+    match end {
+        Ending::Server(rooms) => rooms.shut_down(Duration::ZERO, CLIENT_GONE).await,
+        Ending::Remote(front, behind) => {
+            front.shut_down(Duration::ZERO).await;
+            behind.shut_down().await;
+        }
     }
     served
 }
 
 /// A server of the configuration, started by this process and for it alone.
-fn configured(stdio: &Stdio) -> Result<router::server::Server, String> {
+fn configured(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
     let Some(path) = &stdio.config else {
         return Err(format!(
             "where is `{}` configured? Give the file with --config, or a URL instead of the name",
@@ -63,11 +79,13 @@ fn configured(stdio: &Stdio) -> Result<router::server::Server, String> {
         let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
         format!("there is no server `{}`; there is {}", stdio.server, names.join(", "))
     })?;
-    let routed = assemble::routed(&config, server, &Behind::new(&config));
-    routed.map(|(server, _)| server).map_err(|error| error.to_string())
+    let rooms = assemble::rooms(&config, server, &Behind::new(&config));
+    let rooms = rooms.map_err(|error| error.to_string())?;
+    Ok((assemble::outermost(server, &rooms.front), Ending::Server(rooms)))
 }
 
-fn remote(stdio: &Stdio) -> Result<Arc<dyn Transport>, String> {
+/// A server elsewhere, reached without a configuration.
+fn remote(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
     let headers = stdio.headers.iter().map(|header| {
         let (name, value) = header.split_once(':').ok_or_else(|| {
             format!(
@@ -89,11 +107,16 @@ fn remote(stdio: &Stdio) -> Result<Arc<dyn Transport>, String> {
         let options = transport_streamable::client::ClientOptions::default();
         transport_streamable::client::Connect::new(target.clone(), http.clone(), options)
     };
-    Ok(match stdio.transport {
+    let transport: Arc<dyn Transport> = match stdio.transport {
         RemoteTransport::Sse => Arc::new(sse()),
         RemoteTransport::Streamable => Arc::new(streamable()),
         RemoteTransport::Auto => {
             Arc::new(transport_streamable::client::Auto::new(streamable(), sse()))
         }
-    })
+    };
+    let pin = matches!(stdio.transport, RemoteTransport::Sse).then_some(Era::Legacy);
+    let options = BehindOptions { pin, ..BehindOptions::default() };
+    let behind = Arc::new(era::behind::Behind::new(transport, "remote", options));
+    let front = Front::new(Arc::clone(&behind) as _, FrontOptions::default());
+    Ok((Arc::new(front.clone()), Ending::Remote(front, behind)))
 }

@@ -50,17 +50,19 @@ struct Honoured {
 #[derive(Default)]
 struct Members {
     talks: Vec<Weak<Talk>>,
+    /// How many sessions have it; once none has, nobody takes it again.
+    holders: usize,
     /// How many want to hear of each.
     uris: BTreeMap<Box<str>, usize>,
     generation: u64,
 }
 
 impl Hubs {
-    /// The hub for a caller, over this wire.
+    /// The hub for a caller, over this wire, for one that [leaves](Hub::leave) it again.
     pub(super) fn of(&self, home: &Arc<Inner>, wire: &Arc<Wire>, caller: &Caller) -> Arc<Hub> {
         let mut hubs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = hubs.get(&caller.subject).and_then(Weak::upgrade);
-        if let Some(hub) = known.filter(|hub| Arc::ptr_eq(&hub.wire, wire)) {
+        if let Some(hub) = known.filter(|hub| Arc::ptr_eq(&hub.wire, wire) && hub.hold()) {
             return hub;
         }
         hubs.retain(|_, hub| hub.strong_count() > 0);
@@ -69,7 +71,7 @@ impl Hubs {
             caller: caller.clone(),
             name: Arc::clone(&home.name),
             uris_max: home.options.subscriptions_max,
-            members: Mutex::default(),
+            members: Mutex::new(Members { holders: 1, ..Members::default() }),
             changed: Notify::new(),
             honoured: watch::Sender::default(),
         });
@@ -91,8 +93,19 @@ impl Hub {
         self.changed.notify_one();
     }
 
+    /// For one more, unless the last one has left.
+    fn hold(&self) -> bool {
+        let mut members = self.members();
+        if members.holders == 0 {
+            return false;
+        }
+        members.holders += 1;
+        true
+    }
+
     /// One of them is gone: it may have been the last.
     pub(super) fn leave(&self) {
+        self.members().holders -= 1;
         self.changed.notify_one();
     }
 
@@ -233,6 +246,9 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
     let (mut is_lost, mut again) = (false, AGAIN_MIN);
     loop {
         let Some(hub) = hub.upgrade() else { return };
+        if hub.members().holders == 0 {
+            return;
+        }
         if !wire.is_open() {
             return hub.talks().iter().for_each(|talk| talk.lost());
         }
@@ -272,7 +288,6 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
             }
         }
         let Some((_, events)) = &mut current else { continue };
-        let weak = Arc::downgrade(&hub);
         let changed = hub.changed.notified();
         tokio::select! {
             () = changed => (),
@@ -291,11 +306,6 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
                     continue;
                 }
             },
-        }
-        // Where the last member went, this was the last handle.
-        drop(hub);
-        if weak.strong_count() == 0 {
-            return;
         }
     }
 }

@@ -24,7 +24,7 @@ use serde_json::{Value, json, value::RawValue};
 use tokio::sync::oneshot;
 use translate::modern::down::{self, Said};
 
-use super::{Inner, asking, hub::Hub, unwritten, watched::Wire};
+use super::{Inner, asking, hub::Hub, unwritten, watched::Held};
 
 /// How grave what a server logs may be (RFC 5424).
 const LEVELS: [&str; 8] =
@@ -36,7 +36,7 @@ pub(super) struct Made(Arc<Talk>);
 /// What there is of it.
 pub(super) struct Talk {
     pub(super) home: Arc<Inner>,
-    pub(super) wire: Arc<Wire>,
+    pub(super) wire: Held,
     pub(super) caller: Caller,
     state: Mutex<State>,
     questions: Mutex<HashMap<i64, oneshot::Sender<Message>>>,
@@ -63,7 +63,7 @@ pub(super) struct Hello {
 // === impl Made ===
 
 impl Made {
-    pub(super) fn new(home: &Arc<Inner>, wire: Arc<Wire>, caller: Caller) -> Self {
+    pub(super) fn new(home: &Arc<Inner>, wire: Held, caller: Caller) -> Self {
         Self(Arc::new(Talk {
             home: Arc::clone(home),
             wire,
@@ -113,7 +113,7 @@ impl Session for Made {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.0.end();
-        async {}.boxed()
+        self.0.wire.close()
     }
 }
 
@@ -306,12 +306,11 @@ impl Talk {
         let subscribed = std::mem::take(&mut self.state().subscribed);
         if let Some(hub) = self.hub.get() {
             subscribed.iter().for_each(|uri| hub.unsubscribe(uri));
-            hub.leave();
         }
     }
 
     fn hub(&self) -> &Arc<Hub> {
-        self.hub.get_or_init(|| self.home.hubs.of(&self.home, &self.wire, &self.caller))
+        self.hub.get_or_init(|| self.home.hubs.of(&self.home, self.wire.wire(), &self.caller))
     }
 
     pub(super) fn hello(&self) -> Option<Arc<Hello>> {
@@ -328,6 +327,14 @@ impl Talk {
 
     fn listener(&self) -> MutexGuard<'_, Option<Arc<Inbox>>> {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.get() {
+            hub.leave();
+        }
     }
 }
 

@@ -23,6 +23,11 @@ fn opening(version: Option<ProtocolVersion>) -> Opening {
     Opening { caller: Caller::anonymous(), version, at: Arc::from("/demo/mcp") }
 }
 
+/// For a server that does not want to be greeted, though it would take it.
+fn modern() -> BehindOptions {
+    BehindOptions { pin: Some(Era::Modern), ..BehindOptions::default() }
+}
+
 fn behind_of(transport: impl Transport, options: BehindOptions) -> Behind {
     Behind::new(Arc::new(transport), "demo", options)
 }
@@ -108,7 +113,7 @@ fn all() -> Value {
 #[tokio::test(start_paused = true)]
 async fn every_revision_with_a_handshake_gets_a_session_of_its_own_kind() {
     for version in ProtocolVersion::LEGACY {
-        let behind = behind_of(DemoServer::default(), BehindOptions::default());
+        let behind = behind_of(DemoServer::default(), modern());
         let (mut client, hello) = Client::of(&behind, version, all()).await;
         assert_eq!(behind.era(), Some(Era::Modern));
         assert_eq!(hello["result"]["protocolVersion"], version.as_str());
@@ -133,7 +138,7 @@ async fn every_revision_with_a_handshake_gets_a_session_of_its_own_kind() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_server_asks_is_asked_of_the_client() {
-    let behind = behind_of(DemoServer::default(), BehindOptions::default());
+    let behind = behind_of(DemoServer::default(), modern());
     let (mut client, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
     assert_eq!(text(&client.call("ask-elicitation", json!({})).await), r#"accepted: {"name":"x"}"#);
     assert_eq!(text(&client.call("ask-sampling", json!({})).await), "m said: hi");
@@ -148,7 +153,7 @@ async fn what_the_server_asks_is_asked_of_the_client() {
 
 #[tokio::test(start_paused = true)]
 async fn the_level_of_logging_goes_with_each_request() {
-    let behind = behind_of(DemoServer::default(), BehindOptions::default());
+    let behind = behind_of(DemoServer::default(), modern());
     let (mut client, _) = Client::of(&behind, ProtocolVersion::V2025_06_18, all()).await;
     let log = json!({ "level": "warning", "message": "m" });
     client.call("log", log.clone()).await;
@@ -162,7 +167,7 @@ async fn the_level_of_logging_goes_with_each_request() {
 
 #[tokio::test(start_paused = true)]
 async fn news_goes_to_those_who_want_it() {
-    let behind = behind_of(DemoServer::default(), BehindOptions::default());
+    let behind = behind_of(DemoServer::default(), modern());
     let (mut ann, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
     let (mut bob, _) = Client::of(&behind, ProtocolVersion::V2025_06_18, all()).await;
     let mut of_ann = ann.session.listen(None).await.unwrap();
@@ -355,7 +360,7 @@ async fn a_user_is_sent_to_a_url_once() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_a_call_that_asks_leaves_nothing_behind() {
-    let behind = behind_of(DemoServer::default(), BehindOptions::default());
+    let behind = behind_of(DemoServer::default(), modern());
     let (client, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
     let call = json!({ "name": "ask-roots" });
     let call = Message::request(&Id::from(1), "tools/call", &call).unwrap();

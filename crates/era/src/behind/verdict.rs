@@ -38,6 +38,16 @@ pub(super) fn judge(
     }
 }
 
+/// Whether a server that needs no handshake says that it has one as well.
+pub(super) fn has_handshake(discovered: &Message) -> bool {
+    let said: Option<Discovered<'_>> = discovered.read().ok();
+    said.is_some_and(|said| said.supported_versions.iter().any(|it| is_known(it)))
+}
+
+fn is_known(version: &str) -> bool {
+    ProtocolVersion::LEGACY.iter().any(|known| known.as_str() == version)
+}
+
 fn of_result(answer: Message) -> Judged {
     let Ok(said) = answer.read::<Discovered<'_>>() else { return Judged::Legacy };
     let version = ProtocolVersion::V2026_07_28.as_str();
@@ -52,7 +62,6 @@ fn of_result(answer: Message) -> Judged {
 
 /// A server that names revisions, of which ours without a handshake is none.
 fn of_versions(supported: &[&str]) -> Judged {
-    let is_known = |it: &str| ProtocolVersion::LEGACY.iter().any(|version| version.as_str() == it);
     if supported.iter().any(|it| is_known(it)) {
         return Judged::Legacy;
     }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -36,8 +36,16 @@ pub(super) struct Wire {
     pub(super) session: Arc<dyn Session>,
     /// What it says about itself, and until when that holds.
     discovered: Mutex<(Message, Instant)>,
-    over: Arc<AtomicBool>,
+    over: AtomicBool,
+    /// How many have it; once none has, nobody takes it again.
+    holders: AtomicUsize,
     home: Weak<Inner>,
+}
+
+/// A share in a wire: with the last one it ends.
+pub(super) struct Held {
+    wire: Arc<Wire>,
+    is_released: AtomicBool,
 }
 
 // === impl Watched ===
@@ -104,11 +112,21 @@ impl fmt::Debug for Watched {
 // === impl Wire ===
 
 impl Wire {
-    pub(super) fn new(session: Arc<dyn Session>, discovered: Message, home: &Inner) -> Self {
+    /// One that whoever opened it has.
+    pub(super) fn begin(session: Arc<dyn Session>, discovered: Message, home: &Inner) -> Held {
         let until = Instant::now() + ttl(&discovered);
         let discovered = Mutex::new((discovered, until));
+        let (over, holders) = (AtomicBool::new(false), AtomicUsize::new(1));
         let home = Weak::clone(&home.me);
-        Self { session, discovered, over: Arc::default(), home }
+        let wire = Arc::new(Self { session, discovered, over, holders, home });
+        Held { wire, is_released: AtomicBool::new(false) }
+    }
+
+    /// One more share, unless the last one was given up.
+    pub(super) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let one_more = |holders: usize| (0 < holders).then_some(holders + 1);
+        self.holders.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        Some(Held { wire: Arc::clone(self), is_released: AtomicBool::new(false) })
     }
 
     /// What the server says about itself: as it said it, while that holds.
@@ -171,7 +189,9 @@ impl Session for Wire {
     }
 
     fn is_open(&self) -> bool {
-        !self.over.load(Ordering::Acquire) && self.session.is_open()
+        !self.over.load(Ordering::Acquire)
+            && 0 < self.holders.load(Ordering::Acquire)
+            && self.session.is_open()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -183,6 +203,72 @@ impl Session for Wire {
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn downgrade(&self) -> Weak<Wire> {
+        Arc::downgrade(&self.wire)
+    }
+
+    pub(super) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    /// Gives it up; whether it was the last.
+    fn release(&self) -> bool {
+        !self.is_released.swap(true, Ordering::AcqRel)
+            && self.wire.holders.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
+}
+
+impl Session for Held {
+    fn endpoint(&self) -> Endpoint {
+        self.wire.endpoint()
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        self.wire.send(exchange)
+    }
+
+    fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        self.wire.listen(after)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.is_released.load(Ordering::Acquire) && self.wire.is_open()
+    }
+
+    /// Ends the wire where nobody else has it.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            if self.release() {
+                self.wire.close().await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.wire.fmt(f)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -122,7 +122,7 @@ impl Call {
     /// A new session's server may ask for roots at once: its client is asked before anything
     /// is done that may depend on them.
     async fn early_roots(&mut self, pooled: &Pooled) -> Option<Question> {
-        tokio::time::sleep_until(pooled.opened + self.front.options.gather_timeout).await;
+        tokio::time::sleep_until(pooled.opened + self.front.options().gather_timeout).await;
         let asked = pooled.take_held()?;
         let key = self.key();
         Question::of(key, asked)
@@ -234,7 +234,7 @@ impl Call {
                 self.done = true;
                 return Some(self.lacks(&json!({ "elicitation": { "url": {} } })));
             }
-            for entry in entries.into_iter().take(self.front.options.questions_max) {
+            for entry in entries.into_iter().take(self.front.options().questions_max) {
                 let key = self.key();
                 self.parked.questions.push(Question::url(key, entry));
             }
@@ -311,7 +311,7 @@ impl Call {
             Some("ping") => return pooled.pong(&question).await,
             _ if !self.wants.can.allows(&question) => "its client did not declare that it can",
             _ if !self.parks => "what its client asked cannot be answered with questions",
-            _ if self.front.options.questions_max <= self.parked.questions.len() => {
+            _ if self.front.options().questions_max <= self.parked.questions.len() => {
                 "too many questions at once"
             }
             _ => {
@@ -319,7 +319,7 @@ impl Call {
                 match Question::of(key, question.clone()) {
                     Some(question) => {
                         self.parked.questions.push(question);
-                        let until = Instant::now() + self.front.options.gather_timeout;
+                        let until = Instant::now() + self.front.options().gather_timeout;
                         self.gathered.get_or_insert(until);
                         return;
                     }
@@ -366,7 +366,7 @@ impl Call {
     }
 
     fn try_to_park(&mut self) -> Result<Option<Message>, &'static str> {
-        let options = &self.front.options;
+        let options = &self.front.options();
         let open: Vec<&Question> = self.parked.questions.iter().filter(|it| it.is_open()).collect();
         if open.is_empty() {
             return Ok(None);

@@ -1,12 +1,10 @@
 //! `subscriptions/listen`: what changes, for as long as its client listens.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
+    fmt,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,9 +13,10 @@ use mcp_jsonrpc::{
     Id, Kind, Message, RpcError,
     modern::{self, Filter, Listen},
     params::Resource,
-    transport::{ErrorKind, Event, Exchange, Inbox, Reply, TransportError},
+    transport::{Caller, ErrorKind, Event, Exchange, Inbox, Reply, TransportError},
 };
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use translate::modern::up;
 
@@ -68,7 +67,7 @@ struct Listening {
     hearing: Option<Hearing>,
     acknowledged: bool,
     done: bool,
-    _count: Count,
+    count: Count,
 }
 
 /// A place among those who listen in a session, until it is dropped.
@@ -77,8 +76,23 @@ struct Hearing {
     hearer: Arc<Hearer>,
 }
 
-/// One of the streams there may be.
-struct Count(Arc<Inner>);
+/// The streams there are.
+#[derive(Default)]
+pub(super) struct Listens(Mutex<Streams>);
+
+#[derive(Default)]
+struct Streams {
+    last: u64,
+    open: HashMap<u64, (Caller, CancellationToken)>,
+}
+
+/// One of them, until it is dropped.
+struct Count {
+    front: Arc<Inner>,
+    key: u64,
+    /// Cancelled when it has to end.
+    over: CancellationToken,
+}
 
 // === impl News ===
 
@@ -274,16 +288,13 @@ impl Inner {
             Err(error) => return refused(invalid(format!("`params`: {error}"))),
         };
         let wanted = Wanted::of(&listen.notifications);
-        let max = self.options.subscriptions_max;
+        let max = self.options().subscriptions_max;
         if max < wanted.uris.len() {
             let words =
                 format!("{} resources are named; at most {max} are taken", wanted.uris.len());
             return refused(invalid(words));
         }
-        let count = Count::take(self).ok_or_else(|| {
-            let what = format!("{} streams listen already", self.options.listen_max);
-            TransportError::new(ErrorKind::Exhausted, what)
-        })?;
+        let count = Count::take(self, &who.caller)?;
         let mut listening = Listening {
             front: Arc::clone(self),
             who,
@@ -293,9 +304,9 @@ impl Inner {
             hearing: None,
             acknowledged: false,
             done: false,
-            _count: count,
+            count,
         };
-        listening.attach(Inbox::new(self.options.inbox)).await?;
+        listening.attach(Inbox::new(self.options().inbox)).await?;
         let events = stream::unfold(listening, async |mut listening| {
             let event = listening.next().await?;
             Some((event, listening))
@@ -338,11 +349,10 @@ impl Listening {
                     None => return self.end(),
                 }
             };
-            let stop = self.front.stop.clone();
             let said = tokio::select! {
                 biased;
                 said = poll_fn(|cx| hearing.hearer.inbox.poll_next(cx)) => Some(said),
-                () = stop.cancelled() => return self.end(),
+                () = self.count.over.cancelled() => return self.end(),
                 () = hearing.pooled.over.cancelled() => None,
             };
             match said {
@@ -358,13 +368,13 @@ impl Listening {
 
     /// Listens in another session, and tells what may have been missed; none at the end of all.
     async fn attach_again(&mut self) -> Option<()> {
-        let stop = self.front.stop.clone();
+        let stop = self.count.over.clone();
         let mut pause = AGAIN_MIN;
         loop {
             if stop.is_cancelled() {
                 return None;
             }
-            let inbox = Inbox::new(self.front.options.inbox);
+            let inbox = Inbox::new(self.front.options().inbox);
             let attached = self.attach(inbox).boxed();
             match stop.run_until_cancelled(attached).await? {
                 Ok(()) => break,
@@ -390,20 +400,53 @@ impl Listening {
     }
 }
 
+// === impl Listens ===
+
+impl Listens {
+    pub(super) fn len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Ends those of callers who may not go on.
+    pub(super) fn review(&self, stays: impl Fn(&Caller) -> bool) {
+        for (caller, over) in self.lock().open.values() {
+            if !stays(caller) {
+                over.cancel();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Listens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Listens").field(&self.len()).finish()
+    }
+}
+
 // === impl Count ===
 
 impl Count {
-    fn take(front: &Arc<Inner>) -> Option<Self> {
-        let max = front.options.listen_max;
-        let another = |count: usize| (count < max).then_some(count + 1);
-        let listens: &AtomicUsize = &front.listens;
-        listens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).ok()?;
-        Some(Self(Arc::clone(front)))
+    fn take(front: &Arc<Inner>, caller: &Caller) -> Result<Self, TransportError> {
+        let max = front.options().listen_max;
+        let mut streams = front.listens.lock();
+        if max <= streams.open.len() {
+            let what = format!("{max} streams listen already");
+            return Err(TransportError::new(ErrorKind::Exhausted, what));
+        }
+        streams.last += 1;
+        let (key, over) = (streams.last, front.stop.child_token());
+        streams.open.insert(key, (caller.clone(), over.clone()));
+        drop(streams);
+        Ok(Self { front: Arc::clone(front), key, over })
     }
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
-        self.0.listens.fetch_sub(1, Ordering::Relaxed);
+        self.front.listens.lock().open.remove(&self.key);
     }
 }

@@ -142,6 +142,22 @@ impl Table {
         parked.await.ok()
     }
 
+    /// Takes back the calls of those who may not be here any more.
+    pub(super) fn review(&self, stays: impl Fn(&Caller) -> bool) {
+        let gone: Vec<Entry> = {
+            let mut entries = self.lock();
+            let is_gone = |subject: &Option<Arc<str>>| {
+                !stays(&Caller { subject: subject.clone(), ..Caller::anonymous() })
+            };
+            let gone = entries.by_id.iter().filter(|(_, entry)| is_gone(&entry.subject));
+            let gone: Vec<u64> = gone.map(|(id, _)| *id).collect();
+            gone.into_iter().filter_map(|id| entries.remove(id)).collect()
+        };
+        if !gone.is_empty() {
+            debug!(count = gone.len(), "calls that waited for their clients are taken back");
+        }
+    }
+
     /// Gives up a place.
     pub(super) fn forget(&self, id: u64) {
         drop(self.remove(id));
@@ -180,7 +196,7 @@ impl fmt::Debug for Table {
 impl Parked {
     /// Waits for the client, for as long as it may.
     pub(super) fn wait(self, front: &Arc<Inner>, berth: Berth) {
-        let until = Instant::now() + front.options.parked_timeout;
+        let until = Instant::now() + front.options().parked_timeout;
         let waiting = self.keep(Arc::clone(front), berth, until);
         front.tasks.spawn(waiting);
     }

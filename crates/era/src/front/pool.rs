@@ -115,6 +115,15 @@ impl Pool {
         }
     }
 
+    /// Whether anything runs in any of them.
+    pub(super) fn is_busy(&self) -> bool {
+        self.all().iter().any(|session| !session.state().calls.is_empty())
+    }
+
+    pub(super) fn forget_known(&self) {
+        lock(&self.known).clear();
+    }
+
     fn take_seat(&self, max: usize) -> Option<Seat> {
         let another = |open: usize| (open < max).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).ok()?;
@@ -178,7 +187,7 @@ impl Inner {
         wants: (bool, Option<Level>),
     ) -> Result<Place, TransportError> {
         let slot = self.pool.slot(Key::of(&who.caller, can));
-        let max = self.options.calls_per_session_max.max(1);
+        let max = self.options().calls_per_session_max.max(1);
         let (parks, level) = wants;
         loop {
             if let Some(place) = slot.enter(max, parks, level) {
@@ -235,7 +244,7 @@ impl Inner {
 
     /// A seat for one more session; where there is none, that of the one that is idle longest.
     async fn seat(&self) -> Result<Seat, TransportError> {
-        let max = self.options.session_max.max(1);
+        let max = self.options().session_max.max(1);
         if let Some(seat) = self.pool.take_seat(max) {
             return Ok(seat);
         }
@@ -256,9 +265,9 @@ impl Inner {
 
     /// Closes what nobody has used for long enough, and what has ended.
     pub(super) async fn sweep(self: &Arc<Self>) {
-        let timeout = self.options.session_idle_timeout;
+        let timeout = self.options().session_idle_timeout;
         for session in self.pool.all() {
-            session.refuse_late(&self.options).await;
+            session.refuse_late(&self.options()).await;
             let Some(since) = session.idle_since() else { continue };
             let is_over = !session.is_open() || timeout <= since.elapsed();
             if is_over && session.retire() {

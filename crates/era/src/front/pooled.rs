@@ -196,7 +196,7 @@ impl Pooled {
         }
         state.last += 1;
         let id = state.last;
-        let inbox = Inbox::new(front.options.inbox);
+        let inbox = Inbox::new(front.options().inbox);
         state.calls.insert(id, Running { inbox: Arc::clone(&inbox), parks, level });
         drop(state);
         let pooled = Arc::clone(self);
@@ -246,7 +246,7 @@ impl Pooled {
                 },
             }
         };
-        let answer = tokio::time::timeout(front.options.ask_timeout, answer).await;
+        let answer = tokio::time::timeout(front.options().ask_timeout, answer).await;
         let answer = answer.map_err(|_| {
             TransportError::new(ErrorKind::Timeout, format!("it did not answer `{method}` in time"))
         })?;

@@ -161,7 +161,7 @@ impl Pooled {
 
     fn roots(&self, front: &Inner, state: &super::pooled::State) -> Option<Box<RawValue>> {
         let (roots, since) = state.roots.as_ref()?;
-        (since.elapsed() < front.options.roots_timeout).then(|| roots.clone())
+        (since.elapsed() < front.options().roots_timeout).then(|| roots.clone())
     }
 
     /// Answers a question that no client can be asked.
@@ -180,7 +180,7 @@ impl Pooled {
             (Some(roots), Some(id)) => Message::response(id, &roots),
             _ => {
                 front.refused(method, why);
-                up::refusal(question, &front.options.roots, why)
+                up::refusal(question, &front.options().roots, why)
             }
         };
         match answer {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Acquired, Purpose, Seat, Upstream, opening_of, unwritten};
-use crate::{link::Link, load::Carried, server::Startup};
+use crate::{link::Link, load::Carried, places::Place, server::Startup};
 
 /// The link that stands, if there is one.
 #[derive(Debug, Default)]
@@ -81,7 +81,12 @@ impl Upstream {
             Ok(Err(error)) => return Err(self.ill(error)),
             Err(_) => return Err(self.ill(self.too_slow())),
         };
-        let place = self.places.take().await.map_err(|error| error.of(&self.name))?;
+        let place = match self.places.try_take() {
+            Some(place) => place,
+            // It stands already, for sessions that were made over it.
+            None if self.transport.is_light() => Place::of_none(),
+            None => self.places.take().await.map_err(|error| error.of(&self.name))?,
+        };
         let seat = Seat { place, behind: Some(behind) };
         let message = discover().map_err(unwritten)?;
         match self.reach(message, caller, Purpose::Standing, (deadline, seat)).await? {
@@ -166,6 +171,14 @@ impl Upstream {
     /// Takes it out, to be ended.
     pub(super) fn take_standing(&self) -> Option<Arc<Link>> {
         self.standing.link.swap(None)
+    }
+
+    /// Takes it out where nobody uses it, to be ended: somebody needs its place.
+    pub(super) fn take_standing_idle(&self) -> Option<Arc<Link>> {
+        let link = self.standing.link.load_full().filter(|link| link.load.close_if_idle())?;
+        let found = Some(Arc::clone(&link));
+        let before = self.standing.link.compare_and_swap(&found, None);
+        before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &link)).then_some(link)
     }
 
     /// Notes that an exchange met with an error that says that the link is dead.

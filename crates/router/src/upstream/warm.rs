@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::{Seat, Upstream, opening_of};
 use crate::{
+    places::Place,
     server::{Startup, Wire},
     status::State,
 };
@@ -99,6 +100,9 @@ impl Upstream {
     /// A place for a link: with a warm child in it, or an empty one, which may have to be waited
     /// for.
     pub(super) async fn seat(&self) -> Result<Seat, TransportError> {
+        if self.transport.is_light() {
+            return Ok(Seat { place: Place::of_none(), behind: None });
+        }
         if let Some(seat) = self.warm.take() {
             self.refill();
             return Ok(seat);
@@ -110,6 +114,8 @@ impl Upstream {
         // What nobody uses makes room for who needs it.
         if let Some(link) = self.pool.take_idlest() {
             self.give_up(link).await;
+        } else if let Some(link) = self.take_standing_idle() {
+            self.give_up(link).await;
         }
         let taken = self.places.take().await;
         let place = taken.map_err(|error| error.of(&self.name))?;
@@ -119,7 +125,10 @@ impl Upstream {
     /// Starts as many as there are to be and are not.
     pub(super) fn refill(&self) {
         let Some(me) = self.me.upgrade() else { return };
-        if self.options.wire != Wire::Child || self.life().state != State::Ready {
+        if self.options.wire != Wire::Child
+            || self.life().state != State::Ready
+            || self.transport.is_light()
+        {
             return;
         }
         let now = Instant::now();

@@ -61,7 +61,7 @@ async fn what_can_be_honoured_is_acknowledged_and_told() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(next(&mut events).await["method"], "notifications/resources/list_changed");
     // The end is a result.
-    front.shut_down().await;
+    front.shut_down(Duration::ZERO).await;
     let said = next(&mut events).await;
     assert_eq!(said["result"], json!({ "resultType": "complete", "_meta": id }));
     assert!(events.next().await.is_none());

@@ -150,7 +150,7 @@ async fn the_end_takes_back_what_waits() {
     let server = Double::new();
     let front = server.front(FrontOptions::default());
     waiting(&server, &front, "ann", 0).await;
-    front.shut_down().await;
+    front.shut_down(Duration::ZERO).await;
     assert_eq!(server.answered("q").await["result"]["action"], "cancel");
     assert_eq!(server.count("notifications/cancelled"), 1);
     assert_eq!(server.heard().last().unwrap().1, "(close)");
