@@ -51,6 +51,8 @@ struct Listener {
     caller: Caller,
     /// What its client calls it.
     id: Id,
+    /// Whether it is to hear that the tools offered have changed.
+    hears_tools: bool,
 }
 
 /// One exchange's way to the server.
@@ -115,6 +117,19 @@ impl Stateless {
         }
     }
 
+    /// Tells those who want to hear of it that the tools offered here have changed.
+    pub(crate) fn announce_tools(&self, method: &str) {
+        let listeners = self.listeners();
+        for (key, listener) in listeners.iter().filter(|(_, listener)| listener.hears_tools) {
+            let params = json!({ "_meta": { modern::SUBSCRIPTION_ID: listener.id } });
+            let news = Message::notification(method, &params);
+            let (Ok(news), Some(inbox)) = (news, self.listens.inbox(key)) else { continue };
+            if inbox.press(news.into()).is_err() {
+                debug!("whoever reads this slowly has more news than these to read");
+            }
+        }
+    }
+
     fn end(&self, key: &Id) {
         let id = self.listeners().get(key).map(|listener| listener.id.clone());
         let Some(id) = id else { return };
@@ -141,7 +156,9 @@ impl Passing {
         let calls = if listens { &all.listens } else { &all.calls };
         let listener = exchange.message.id().filter(|_| listens).map(|id| {
             let (caller, id) = (exchange.caller.clone(), id.clone());
-            Listener { caller, id }
+            let listen: modern::Listen<'_> = exchange.message.read().unwrap_or_default();
+            let hears_tools = listen.notifications.tools_list_changed == Some(true);
+            Listener { caller, id, hears_tools }
         });
         let sent = async move { carry(&server, exchange).await };
         let answering = Answering::new(calls, &key, sent, &all.nowhere)?;

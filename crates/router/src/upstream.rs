@@ -299,7 +299,11 @@ impl Upstream {
 
     /// Notes that the server was reached.
     fn well(&self, link: &Link, began: Instant) {
-        let version = link.version;
+        // Over such a server a session is made here, in whatever revision its client wants.
+        let version = match self.transport.is_light() {
+            true => ProtocolVersion::V2026_07_28,
+            false => link.version,
+        };
         if let Some(info) = handshake::server_info(&link.answer) {
             let mut known = self.server_info.lock().unwrap_or_else(PoisonError::into_inner);
             *known = Some((info, version));

@@ -14,6 +14,7 @@ mod bounds;
 mod cli;
 mod client;
 mod doors;
+mod era;
 mod exact;
 mod http;
 mod leaks;

@@ -318,21 +318,30 @@ fn sessions_and_revisions() {
     refused(&gateway, &post("/demo/sse"), 405, "only opens an event stream");
 }
 
-/// Newer clients ask this first, and wait for the answer; they fall back from this one.
+/// Newer clients ask this first, and wait for the answer; where there is none for them, they fall
+/// back from what they are told.
 #[test]
-fn discovery_is_refused_at_once() {
+fn discovery_is_answered_at_once() {
     let gateway = Gateway::start(&demo());
-    let asked = r#"{"jsonrpc":"2.0","id":"d","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-    let answer = gateway.post(
-        "/demo/mcp",
-        &[("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "server/discover")],
-        asked,
-    );
-    assert_eq!((answer.status, answer.code()), (200, -32601), "{answer:?}");
-    assert_eq!(answer.json()["id"], "d");
+    let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+    let asking = |meta: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":"d","method":"server/discover","params":{{"_meta":{{{meta}}}}}}}"#
+        )
+    };
+    let fields = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "server/discover")];
+    let whole = format!(r#"{version},"io.modelcontextprotocol/clientCapabilities":{{}}"#);
+    let answer = gateway.post("/demo/mcp", &fields, &asking(&whole));
+    assert_eq!((answer.status, &answer.json()["id"]), (200, &json!("d")), "{answer:?}");
+    let found = answer.json()["result"].clone();
+    assert_eq!(found["supportedVersions"][0], "2026-07-28", "{found}");
+    let answer = gateway.post("/demo/mcp", &fields, &asking(version));
+    assert_eq!((answer.status, answer.code()), (400, -32602), "{answer:?}");
+    assert!(answer.error().contains("clientCapabilities"), "{answer:?}");
+    // HTTP+SSE has a handshake, whoever asks.
     let mut stream = gateway.open("GET /demo/sse", &[], "");
     let endpoint = stream.data();
-    assert_eq!(gateway.post(&endpoint, &[], asked).status, 202);
+    assert_eq!(gateway.post(&endpoint, &[], &asking(&whole)).status, 202);
     let said: Value = serde_json::from_str(&stream.data()).unwrap();
     assert_eq!((&said["id"], &said["error"]["code"]), (&json!("d"), &json!(-32601)));
 }

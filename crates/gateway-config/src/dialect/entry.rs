@@ -8,12 +8,13 @@ use crate::{
     problem::{Note, Origin},
     reader::{Cx, Object, Read},
     schema::{SERVER_IGNORED, Scope, did_you_mean},
-    server::{Guard, Protocol, ServerConfig, ToolFilter},
+    server::{Guard, Protocol, ServerConfig, ToolFilter, Upstream},
     words::{Isolation, Startup},
 };
 
 /// The revisions that a server can be pinned to.
-const REVISIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+const REVISIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", MODERN];
+const MODERN: &str = "2026-07-28";
 
 /// What becomes of a server's `oauth`.
 pub(crate) const NO_OAUTH: &str =
@@ -108,7 +109,7 @@ fn server(
     let upstream = upstream::read(cx, &mut object, name, config);
     let missing = upstream.is_none();
     // Even without, the rest is read, for its complaints.
-    let upstream = upstream.unwrap_or(crate::server::Upstream::Demo);
+    let upstream = upstream.unwrap_or(Upstream::Demo);
     let mut server =
         ServerConfig::with(name.to_owned(), upstream, &config.limits, &config.timeouts);
     settings(cx, &mut object, &mut server);
@@ -174,6 +175,11 @@ fn settings(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig)
         match read.value.as_str() {
             "auto" => {
                 cx.set(&ours("protocol"), &mut server.protocol, Some(read.map(|_| Protocol::Auto)));
+            }
+            MODERN if matches!(server.upstream, Upstream::Sse(_)) => {
+                let help = "leave `protocol` out, or reach it by `streamable-http`";
+                let what = format!("{MODERN} is not spoken over HTTP+SSE");
+                cx.problem(read.at(), what, Some(help.to_owned()));
             }
             revision if REVISIONS.contains(&revision) => {
                 let read = read.map(Protocol::Pinned);

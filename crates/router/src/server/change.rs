@@ -94,7 +94,9 @@ impl Server {
     /// Tells clients that the tools offered here have changed, as far as their server said that it
     /// would tell.
     pub fn announce_tools(&self) {
-        self.0.inner.sessions.all().iter().for_each(|session| session.announce(TOOLS_CHANGED));
+        let inner = &self.0.inner;
+        inner.sessions.all().iter().for_each(|session| session.announce(TOOLS_CHANGED));
+        inner.stateless.announce_tools(TOOLS_CHANGED);
     }
 
     /// Looks at every session when somebody's rights have changed: `fate` is asked with the
