@@ -30,7 +30,8 @@ use tokio_util::task::TaskTracker;
 pub struct CallTimeouts {
     /// Until the server says anything to it.
     pub first_byte_timeout: Duration,
-    /// Between two things the server says to it: progress counts.
+    /// Between two things the server says to it: progress counts, and the time in which the
+    /// client has yet to answer what the server asked does not.
     pub idle_timeout: Duration,
     /// Altogether, whatever progress there is.
     pub total_timeout: Duration,
@@ -152,6 +153,12 @@ impl Calls {
     pub(crate) fn oldest(&self) -> Option<Arc<Inbox>> {
         let calls = self.lock();
         calls.values().min_by_key(|call| call.order).map(|call| Arc::clone(&call.inbox))
+    }
+
+    /// Notes that the server waits for the client, not the other way round.  For which of the
+    /// calls is not known on most wires, so it is noted for all of them.
+    pub(crate) fn wait_for_client(&self) {
+        self.lock().values().for_each(|call| call.clock.tick());
     }
 
     /// Ends the calls whose time is over.

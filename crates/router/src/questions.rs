@@ -8,15 +8,21 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use mcp_jsonrpc::{Id, Message, params::Cancelled};
 use serde_json::{json, value::RawValue};
+use tokio::time::Instant;
 
 use crate::link::Link;
 
 /// How many questions may be open with one client.
 const QUESTIONS_MAX: usize = 256;
+
+/// For how long an open question is a reason for its server to be silent: a person may have to be
+/// found who answers it, and there are clients that never will.
+const THINKING_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The questions that one client has not answered yet.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ struct Open {
 struct Question {
     link: Weak<Link>,
     theirs: Id,
+    asked: Instant,
 }
 
 // === impl Questions ===
@@ -58,7 +65,8 @@ impl Questions {
         }
         it.last += 1;
         let ours = Id::from(it.last);
-        it.open.insert(ours.clone(), Question { link: Arc::downgrade(link), theirs });
+        let entry = Question { link: Arc::downgrade(link), theirs, asked: Instant::now() };
+        it.open.insert(ours.clone(), entry);
         Some(question.with_id(ours))
     }
 
@@ -110,6 +118,14 @@ impl Questions {
     pub(crate) fn waits(&self, link: &Arc<Link>) -> bool {
         let it = self.lock();
         it.open.values().any(|it| std::ptr::eq(it.link.as_ptr(), Arc::as_ptr(link)))
+    }
+
+    /// Whether a server that is there waits for an answer, and has not for too long.
+    pub(crate) fn keep_waiting(&self) -> bool {
+        self.lock().open.values().any(|it| {
+            it.asked.elapsed() < THINKING_TIMEOUT
+                && it.link.upgrade().is_some_and(|it| it.is_open())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -372,6 +372,9 @@ impl Inner {
         let options = self.options();
         self.stateless.sweep(&options.call);
         for session in self.sessions.all() {
+            if session.questions.keep_waiting() {
+                session.calls.wait_for_client();
+            }
             session.calls.sweep(&options.call);
             session.sweep_log();
             let Some((since, initialized)) = session.idle_since() else { continue };

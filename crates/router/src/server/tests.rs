@@ -184,6 +184,36 @@ async fn a_call_that_is_not_answered_ends_in_time() {
     assert!((300..=302).contains(&took), "{took}");
 }
 
+/// A person may have to be found: until then it is not the server that is silent.
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_client_is_asked_waits_for_it_but_not_for_ever() {
+    const HANG: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hang"}}"#;
+    for (thinks, took) in [(Some(590), 890), (None, 900)] {
+        let double = Double::new();
+        let server = double.server(Options { isolation: Isolation::Session, ..lazy() });
+        let client = Client::greet(&server, "ann", ROOTS).await;
+        let began = tokio::time::Instant::now();
+        let ask = async {
+            double.hears("0 tools/call hang").await;
+            double.talk(0).say("roots/list", Some(7));
+        };
+        let (reply, ()) = tokio::join!(client.send(HANG), ask);
+        let Reply::Stream(mut events) = reply.unwrap() else { panic!("no question") };
+        let Some(Ok(Event::Message { message: question, .. })) = events.next().await else {
+            panic!("no question")
+        };
+        if let Some(secs) = thinks {
+            tokio::time::sleep(Duration::from_secs(secs)).await;
+            assert!(events.next().now_or_never().is_none(), "it goes on");
+            client.reply(&question).await;
+        }
+        let error = events.next().await.unwrap().unwrap_err();
+        assert!(error.said().to_string().contains("`idleTimeout`"), "{}", error.said());
+        let secs = began.elapsed().as_secs();
+        assert!((took - 1..=took + 2).contains(&secs), "{secs}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_stream_is_no_cancellation() {
     let double = Double::new();
