@@ -30,6 +30,7 @@ pub(crate) struct Actor {
     sent: HashMap<String, (String, bool)>,
     aside: VecDeque<Said>,
     last: i64,
+    ignored: Option<String>,
 }
 
 /// Where a client and its double wait for each other.
@@ -73,7 +74,18 @@ pub(crate) fn capabilities(version: ProtocolVersion) -> &'static str {
 impl Actor {
     /// A client that has begun.
     pub(crate) fn begin(gateway: &Gateway, cell: Cell, tag: &'static str, can: &str) -> Self {
-        let mut wire = Wire::connect(gateway, cell.front, &cell.server_name());
+        Self::begin_at(gateway, cell, tag, can, &cell.server_name())
+    }
+
+    /// The same, with the server of this name.
+    pub(crate) fn begin_at(
+        gateway: &Gateway,
+        cell: Cell,
+        tag: &'static str,
+        can: &str,
+        server: &str,
+    ) -> Self {
+        let mut wire = Wire::connect(gateway, cell.front, server);
         let hello = format!(
             r#"{{"capabilities":{can}, "protocolVersion":"{}","clientInfo":{{"name":"{cell} {tag}","version":"1", "title":"\u00fc"}},"n":[1e400]}}"#,
             cell.client
@@ -90,7 +102,7 @@ impl Actor {
         wire.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         wire.speak(told);
         let (sent, aside) = (HashMap::new(), VecDeque::new());
-        Self { wire, tag, cell, told, hello, greeting, sent, aside, last: 0 }
+        Self { wire, tag, cell, told, hello, greeting, sent, aside, last: 0, ignored: None }
     }
 
     /// Whether something lies between the revisions of the two sides.
@@ -201,10 +213,19 @@ impl Actor {
         }
     }
 
+    /// Forgets what has come by this method and what may still come, as after a cancellation.
+    pub(crate) fn ignore(&mut self, method: &str) {
+        self.aside.retain(|said| !said.is(method));
+        self.ignored = Some(method.to_owned());
+    }
+
     /// What has come that nobody has asked for.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut rest: Vec<String> = self.aside.iter().map(|said| said.text.clone()).collect();
         rest.extend(self.wire.rest());
+        if let Some(ignored) = &self.ignored {
+            rest.retain(|text| !Said::read(text).is(ignored));
+        }
         rest
     }
 }

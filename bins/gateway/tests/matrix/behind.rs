@@ -28,6 +28,8 @@ pub(crate) enum Behind {
     Child,
     Sse,
     Streamable,
+    /// In the gateway itself: the demonstration server alone.
+    BuiltIn,
 }
 
 pub(crate) const BEHIND: [Behind; 3] = [Behind::Child, Behind::Sse, Behind::Streamable];

@@ -16,6 +16,7 @@
 mod actor;
 mod behind;
 mod cell;
+mod demo;
 mod features;
 mod front;
 #[allow(dead_code, reason = "shared with the tests in `it`, which need more of it")]
@@ -84,7 +85,7 @@ fn play(cells: &[Cell]) -> Vec<(Cell, Outcomes)> {
 
 #[test]
 fn every_feature_through_every_pair() {
-    report::check(&play(&cell::cells()));
+    report::check(&play(&cell::cells()), &demo::play());
 }
 
 #[test]

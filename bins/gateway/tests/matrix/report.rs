@@ -8,6 +8,7 @@ use translate::ROWS;
 use crate::{
     behind::BEHIND,
     cell::{Cell, Outcomes},
+    demo::{self, Driven},
     features::{FEATURES, Outcome},
     front::FRONTS,
 };
@@ -28,8 +29,8 @@ lies between the two then.
 ";
 
 /// Compares what came with the document, or writes it.
-pub(crate) fn check(outcomes: &[(Cell, Outcomes)]) {
-    let document = document(outcomes);
+pub(crate) fn check(outcomes: &[(Cell, Outcomes)], driven: &[Driven]) {
+    let document = document(outcomes) + &demo_server(driven);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/MATRIX.md");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &document).unwrap();
@@ -86,6 +87,32 @@ fn wires(outcomes: &[(Cell, Outcomes)]) -> String {
             let different = pairs.iter().filter(|it| it[..10] != it[it.len() - 10..]).count();
             assert!(2 <= different, "{front:?} and {behind:?}: {pairs:?}");
             out += &format!(" {} |", pairs.join("<br>"));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// What the demonstration server has, and where it was driven.
+fn demo_server(driven: &[Driven]) -> String {
+    let mut out = "\n## The demonstration server\n\nIt speaks the revision of its client. `=`: whatever stands between, its client hears the same, byte for byte, and of the schema. `–`: the revision has nothing of the kind.\n\n| feature \\ client |".to_owned();
+    ProtocolVersion::LEGACY.iter().for_each(|client| out += &format!(" {client} |"));
+    out += "\n|---|---|---|---|---|\n";
+    for (feature, since, _) in demo::FEATURES {
+        let cells = ProtocolVersion::LEGACY.map(|it| if *since <= it { "=" } else { "–" });
+        out += &format!("| {feature} | {} |\n", cells.join(" | "));
+    }
+    out += "\n| in front \\ where it stands |";
+    demo::STANDS.iter().for_each(|(_, name)| out += &format!(" {name} |"));
+    out += "\n|---|---|---|---|---|\n";
+    for front in FRONTS {
+        out += &format!("| {front:?} |");
+        for (stand, _) in demo::STANDS {
+            let here = driven.iter().filter(|it| (it.cell.front, it.cell.behind) == (front, stand));
+            let mut clients: Vec<_> = here.map(|it| it.cell.client.as_str()).collect();
+            clients.sort_unstable();
+            assert_eq!(clients.len(), ProtocolVersion::LEGACY.len(), "{front:?} and {stand:?}");
+            out += &format!(" {} |", clients.join("<br>"));
         }
         out.push('\n');
     }
