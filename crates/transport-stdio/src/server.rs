@@ -1,10 +1,15 @@
 //! A server half on a pair of byte streams: the gateway's own stdin and stdout.
 
+mod era;
+mod modern;
 mod talk;
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_jsonrpc::transport::{Caller, ErrorKind, Opening, Transport, TransportError};
+use mcp_jsonrpc::{
+    Frame, Kind,
+    transport::{Caller, ErrorKind, Transport, TransportError},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -53,7 +58,12 @@ impl Default for ServeMax {
 }
 
 /// Offers a transport to the client at the other end of two byte streams, until that closes its
-/// end: one session, opened at once, and closed at the end.
+/// end.
+///
+/// What the client says first decides of which era it is, and it is kept to that.  One that begins
+/// with a handshake has one session, opened then and closed at the end.  One that does not
+/// (2026-07-28) has each request carried by itself; `notifications/cancelled` takes one back, and
+/// at the end all that listens gets its result.  A `server/discover` decides nothing.
 ///
 /// Requests are answered as their answers come.  A line that is no message is answered with the
 /// code that JSON-RPC has for it; errors behind become JSON-RPC errors.  An array of messages is
@@ -133,19 +143,10 @@ async fn converse<R: AsyncRead + Send + Unpin>(
     outbox: &Outbox,
     max: ServeMax,
 ) -> Result<(), TransportError> {
-    let opening = Opening { caller: caller.clone(), version: None, at: Arc::from("stdio:") };
-    match transport.open(opening).await {
-        Ok(session) => {
-            let talk = Talk::new(&*session, caller, outbox, max);
-            let ended = talk.run(&mut lines).await;
-            session.close().await;
-            ended
-        }
-        Err(error) => {
-            refuse_first(&mut lines, outbox, &max, &error).await;
-            Err(error)
-        }
-    }
+    let talk = Talk::new(transport, caller, outbox, max);
+    let ended = talk.run(&mut lines).await;
+    talk.close().await;
+    ended
 }
 
 /// Tells the client why there is no session, in answer to the first thing it asks.
@@ -153,13 +154,12 @@ async fn refuse_first<R: AsyncRead + Unpin>(
     lines: &mut Lines<R>,
     outbox: &Outbox,
     max: &ServeMax,
-    error: &TransportError,
+    (error, first): (&TransportError, Frame),
 ) {
-    while let Ok(Some(line)) = lines.next().await {
-        let Line::Whole(line) = line else { continue };
-        let asked = mcp_jsonrpc::Message::parse_within(line, &max.limits.message);
-        if let Ok(asked) = asked
-            && asked.kind() == mcp_jsonrpc::Kind::Request
+    let mut said = Some(first);
+    loop {
+        if let Some(Frame::One(asked)) = &said
+            && asked.kind() == Kind::Request
             && let Some(answer) = refusal(asked.id(), error)
         {
             if outbox.say(&answer).await.is_err() {
@@ -167,6 +167,11 @@ async fn refuse_first<R: AsyncRead + Unpin>(
             }
             return;
         }
+        said = match lines.next().await {
+            Ok(Some(Line::Whole(line))) => Frame::parse_within(line, &max.limits.message).ok(),
+            Ok(Some(Line::TooLong(_))) => None,
+            Ok(None) | Err(_) => return,
+        };
     }
 }
 
@@ -177,5 +182,7 @@ fn unread(max: &ServeMax) -> TransportError {
     TransportError::new(ErrorKind::Timeout, what)
 }
 
+#[cfg(test)]
+mod modern_tests;
 #[cfg(test)]
 mod tests;

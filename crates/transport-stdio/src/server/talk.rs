@@ -1,9 +1,10 @@
-//! One client and one session: what is asked, what is answered, and in which order.
+//! One client, and its session if it begins with a handshake: what is asked, what is answered, and
+//! in which order.
 
 use std::{
     io,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -16,10 +17,11 @@ use futures::{
     stream::FuturesUnordered,
 };
 use mcp_jsonrpc::{
-    Frame, Id, Kind, Message, ParseError, ProtocolVersion, RpcError, batch,
+    Era, Frame, Id, Kind, Message, ParseError, ProtocolVersion, RpcError, batch,
     params::Initialized,
     transport::{
-        Caller, ErrorKind, Event, EventId, EventStream, Exchange, Reply, Session, TransportError,
+        Caller, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply, Session,
+        Transport, TransportError,
     },
 };
 use memchr::memmem;
@@ -31,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{ServeMax, unread};
+use super::{ServeMax, era::Pin, modern::UnderWay, refuse_first, unread};
 use crate::{
     line::{Line, Lines},
     outbox::{Outbox, Unsaid},
@@ -41,10 +43,15 @@ use crate::{
 /// How long to wait at least before listening again.
 const LISTEN_AGAIN_MIN: Duration = Duration::from_secs(1);
 
-/// A conversation between one client and one session.
+/// A conversation with one client.
 pub(super) struct Talk<'a> {
-    session: &'a dyn Session,
-    caller: Caller,
+    pub(super) transport: &'a dyn Transport,
+    pub(super) caller: Caller,
+    pub(super) era: Pin,
+    /// Of a client that begins with a handshake.
+    session: OnceLock<Arc<dyn Session>>,
+    /// Of a client that does not.
+    pub(super) under_way: UnderWay,
     outbox: &'a Outbox,
     max: ServeMax,
     in_flight: AtomicUsize,
@@ -61,14 +68,17 @@ pub(super) struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(
-        session: &'a dyn Session,
+        transport: &'a dyn Transport,
         caller: Caller,
         outbox: &'a Outbox,
         max: ServeMax,
     ) -> Self {
         Self {
-            session,
+            transport,
             caller,
+            era: Pin::default(),
+            session: OnceLock::new(),
+            under_way: UnderWay::default(),
             outbox,
             max,
             in_flight: AtomicUsize::new(0),
@@ -87,12 +97,26 @@ impl<'a> Talk<'a> {
     {
         // What is new is polled in the order in which it came, which is the order it is sent in.
         let mut calls = FuturesUnordered::new();
-        let mut listening = std::pin::pin!(self.listen());
+        let mut listening: BoxFuture<'_, ()> = future::pending().boxed();
         let ended = loop {
             let reads = !self.held.load(Ordering::Relaxed) && self.has_room(calls.len());
             tokio::select! {
                 line = lines.next(), if reads => match line {
-                    Ok(Some(line)) => calls.push(self.take(line)),
+                    Ok(Some(line)) => match self.read(line) {
+                        Ok(frame) => {
+                            let era = self.era.era_of(&frame);
+                            if era == Era::Legacy && self.session.get().is_none() {
+                                if let Err(error) = self.begin().await {
+                                    refuse_first(lines, self.outbox, &self.max, (&error, frame))
+                                        .await;
+                                    return Err(error);
+                                }
+                                listening = self.listen().boxed();
+                            }
+                            calls.push(self.take(frame, era));
+                        }
+                        Err(refused) => calls.push(refused),
+                    },
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(unreadable(error)),
                 },
@@ -105,6 +129,7 @@ impl<'a> Talk<'a> {
                 () = self.stuck.cancelled() => return Err(unread(&self.max)),
             }
         };
+        self.under_way.end_listens();
         let listens = ended.is_ok();
         let drain = async {
             loop {
@@ -125,25 +150,58 @@ impl<'a> Talk<'a> {
         calls < self.max.in_flight_max.saturating_mul(2)
     }
 
-    /// What to do about one line.
-    fn take(&self, line: Line) -> BoxFuture<'_, ()> {
+    /// Opens the session of a client that begins with a handshake.
+    async fn begin(&self) -> Result<(), TransportError> {
+        let session = self.transport.open(self.opening()).await?;
+        self.session.get_or_init(|| session);
+        Ok(())
+    }
+
+    pub(super) fn opening(&self) -> Opening {
+        Opening { caller: self.caller.clone(), version: None, at: Arc::from("stdio:") }
+    }
+
+    /// Ends the session, if there is one.
+    pub(super) async fn close(&self) {
+        if let Some(session) = self.session.get() {
+            session.close().await;
+        }
+    }
+
+    fn session(&self) -> Result<&dyn Session, TransportError> {
+        let closed = || TransportError::new(ErrorKind::Closed, "there is no session");
+        self.session.get().map(|session| &**session).ok_or_else(closed)
+    }
+
+    /// What a line says; what to do about it where it says nothing.
+    fn read(&self, line: Line) -> Result<Frame, BoxFuture<'_, ()>> {
         let line = match line {
             Line::Whole(line) => line,
             Line::TooLong(it) => {
                 let max = self.max.limits.message.message_len_max;
                 let len = usize::try_from(it.len).unwrap_or(usize::MAX);
                 let found = Salvaged::from_ends(&it.head, &it.tail);
-                return self
-                    .refuse(&ParseError::TooLarge { len, max }, found.id.filter(|_| found.asks));
+                let id = found.id.filter(|_| found.asks);
+                return Err(self.refuse(&ParseError::TooLarge { len, max }, id));
             }
         };
-        match Frame::parse_within(line.clone(), &self.max.limits.message) {
-            Ok(Frame::One(message)) if message.kind() == Kind::Request => {
+        let read = Frame::parse_within(line.clone(), &self.max.limits.message);
+        read.map_err(|error| self.refuse(&error, id_of(&line)))
+    }
+
+    /// What to do about it.
+    fn take(&self, frame: Frame, era: Era) -> BoxFuture<'_, ()> {
+        match (frame, era) {
+            (Frame::One(message), Era::Modern) => self.take_modern(message),
+            (Frame::Batch(_), Era::Modern) => {
+                let what = "2026-07-28 has no batches: one message a line";
+                self.refuse(&ParseError::Envelope(what), None)
+            }
+            (Frame::One(message), Era::Legacy) if message.kind() == Kind::Request => {
                 async { self.say(self.answer(message).await).await }.boxed()
             }
-            Ok(Frame::One(message)) => self.tell_in_order(message),
-            Ok(Frame::Batch(messages)) => self.batch(messages).boxed(),
-            Err(error) => self.refuse(&error, id_of(&line)),
+            (Frame::One(message), Era::Legacy) => self.tell_in_order(message),
+            (Frame::Batch(messages), Era::Legacy) => self.batch(messages).boxed(),
         }
     }
 
@@ -172,7 +230,8 @@ impl<'a> Talk<'a> {
     async fn tell(&self, message: Message) {
         let exchange = Exchange::new(message, self.caller.clone());
         let about = exchange.message.clone();
-        if let Err(error) = self.session.send(exchange).await {
+        let told = async { self.session()?.send(exchange).await };
+        if let Err(error) = told.await {
             // A notification has no answer that could say so.
             warn!(message = ?about, %error, "not delivered");
         }
@@ -215,19 +274,30 @@ impl<'a> Talk<'a> {
     /// The answer to a request; what leads up to it is said on the way.  None if the client has
     /// taken the request back.
     async fn answer(&self, request: Message) -> Option<Message> {
-        let (id, method) = (request.id().cloned(), request.method().map(str::to_owned));
+        let (id, method) = (request.id().cloned()?, request.method().map(str::to_owned));
         let begins = method.as_deref() == Some("initialize");
+        let answer = self.report(&id, method.as_deref(), self.ask(request)).await?;
+        if begins && let Ok(began) = answer.read::<Initialized<'_>>() {
+            began.version().parse().map(|it| self.version.get_or_init(|| it)).ok();
+        }
+        Some(answer)
+    }
+
+    /// What comes of a request, and a line of log that says so.
+    pub(super) async fn report(
+        &self,
+        id: &Id,
+        method: Option<&str>,
+        asking: impl Future<Output = Result<Message, TransportError>>,
+    ) -> Option<Message> {
         let since = Instant::now();
-        let answer = self.ask(request).await;
+        let answer = asking.await;
         let ms = since.elapsed().as_millis();
-        let id_shown = id.as_ref().map(tracing::field::display);
+        let id_shown = tracing::field::display(id);
         match answer {
             Ok(answer) => {
                 info!(method, id = id_shown, ms, kind = ?answer.kind(), "answered");
                 self.answered.notify_waiters();
-                if begins && let Ok(began) = answer.read::<Initialized<'_>>() {
-                    began.version().parse().map(|it| self.version.get_or_init(|| it)).ok();
-                }
                 Some(answer)
             }
             Err(error) if error.kind() == &ErrorKind::Cancelled => {
@@ -236,32 +306,35 @@ impl<'a> Talk<'a> {
             }
             Err(error) => {
                 warn!(method, id = id_shown, ms, %error, "failed");
-                refusal(id.as_ref(), &error)
+                refusal(Some(id), &error)
             }
         }
     }
 
     async fn ask(&self, request: Message) -> Result<Message, TransportError> {
-        let max = self.max.in_flight_max;
-        let _place = Place::take(&self.in_flight, max).ok_or_else(|| {
-            TransportError::new(ErrorKind::Exhausted, "too many requests at once")
-        })?;
+        let _place = Place::take(self)?;
         let exchange = Exchange::new(request, self.caller.clone());
-        match self.session.send(exchange).await? {
+        match self.session()?.send(exchange).await? {
             Reply::Single(answer) => Ok(answer),
-            Reply::Stream(events) => self.relay(events).await,
-            Reply::Accepted => {
-                let what = "the request was taken, and no answer will come";
-                Err(TransportError::new(ErrorKind::Protocol, what))
-            }
+            Reply::Stream(events) => self.relay(events, Era::Legacy).await,
+            Reply::Accepted => Err(unanswered()),
         }
     }
 
     /// Says what leads up to an answer.
-    async fn relay(&self, mut events: EventStream) -> Result<Message, TransportError> {
+    pub(super) async fn relay(
+        &self,
+        mut events: EventStream,
+        era: Era,
+    ) -> Result<Message, TransportError> {
         while let Some(event) = events.next().await {
             match event? {
                 Event::Message { message, .. } if message.is_answer() => return Ok(message),
+                Event::Message { message, .. }
+                    if era == Era::Modern && message.kind() == Kind::Request =>
+                {
+                    warn!(?message, "a request to a client that is asked nothing: dropped");
+                }
                 Event::Message { message, .. } => self.say(Some(message)).await,
                 Event::Pause { .. } => (),
             }
@@ -274,7 +347,8 @@ impl<'a> Talk<'a> {
         let mut after = None;
         let mut wait = LISTEN_AGAIN_MIN;
         loop {
-            match self.session.listen(after.clone()).await {
+            let Ok(session) = self.session() else { return future::pending().await };
+            match session.listen(after.clone()).await {
                 Ok(events) => {
                     if self.overhear(events, &mut after, &mut wait).await {
                         wait = LISTEN_AGAIN_MIN;
@@ -285,7 +359,7 @@ impl<'a> Talk<'a> {
                 }
                 Err(error) => debug!(%error, "cannot listen"),
             }
-            if !self.session.is_open() {
+            if !session.is_open() {
                 return;
             }
             let again = wait.min(self.max.listen_again_max);
@@ -325,7 +399,7 @@ impl<'a> Talk<'a> {
         heard
     }
 
-    async fn say(&self, message: Option<Message>) {
+    pub(super) async fn say(&self, message: Option<Message>) {
         if let Some(message) = message {
             self.say_line(message.to_line()).await;
         }
@@ -340,12 +414,16 @@ impl<'a> Talk<'a> {
 }
 
 /// A place among the requests under way.
-struct Place<'a>(&'a AtomicUsize);
+pub(super) struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
-    fn take(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+    pub(super) fn take(talk: &'a Talk<'_>) -> Result<Self, TransportError> {
+        let (count, max) = (&talk.in_flight, talk.max.in_flight_max);
         let more = |count| (count < max).then_some(count + 1);
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(count))
+        match count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Self(count)),
+            Err(_) => Err(TransportError::new(ErrorKind::Exhausted, "too many requests at once")),
+        }
     }
 }
 
@@ -373,6 +451,11 @@ fn id_of(line: &[u8]) -> Option<Id> {
         return None;
     }
     Message::salvage_id(line).or(found.id)
+}
+
+pub(super) fn unanswered() -> TransportError {
+    let what = "the request was taken, and no answer will come";
+    TransportError::new(ErrorKind::Protocol, what)
 }
 
 fn unreadable(error: io::Error) -> TransportError {
