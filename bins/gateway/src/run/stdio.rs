@@ -53,6 +53,10 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
         true => remote(stdio).map_err(wrong)?,
         false => configured(stdio).map_err(wrong)?,
     };
+    if let Ending::Server(rooms) = &end {
+        // Its client is there already: the server need not wait for what it says first.
+        rooms.server.start();
+    }
     let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
     let served = serve(transport, (input, output), Caller::anonymous(), ServeMax::default());
     let served = served.await.map_err(|error| (error.to_string(), 1));

@@ -53,7 +53,8 @@ struct Taken<'a> {
 impl UnderWay {
     /// None where a request with this id is under way.
     fn enter(&self, id: &Id, listens: bool) -> Option<Taken<'_>> {
-        let hash_map::Entry::Vacant(place) = self.entries().entry(id.clone()) else { return None };
+        let mut entries = self.entries();
+        let hash_map::Entry::Vacant(place) = entries.entry(id.clone()) else { return None };
         let (stop, stopped) = oneshot::channel();
         place.insert(Entry { stop, listens });
         Some(Taken { all: self, id: id.clone(), stop: stopped })

@@ -95,6 +95,7 @@ impl Session for Talks {
                     Reply::Stream(events.map(Ok).boxed())
                 }
                 "asks" => {
+                    std::mem::forget(dropped);
                     let asked = Message::request(&id, "roots/list", &json!({})).unwrap();
                     Reply::Stream(stream::iter([asked, answer].map(|it| Ok(it.into()))).boxed())
                 }

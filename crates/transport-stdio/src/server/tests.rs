@@ -4,7 +4,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use mcp_jsonrpc::{
     Message,
     transport::{
-        Endpoint, Event, EventId, EventStream, Exchange, Reply, Session, SessionId, func::from_fn,
+        Endpoint, Event, EventId, EventStream, Exchange, Opening, Reply, Session, SessionId,
+        func::from_fn,
     },
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};

@@ -15,7 +15,7 @@ use crate::{
 /// Whoever speaks it gets it, also where the server says that it has a handshake as well.
 #[test]
 fn a_request_goes_to_the_server_as_it_is() {
-    for wire in [Wire::Inside, Wire::Streamable] {
+    for wire in [Wire::Inside, Wire::Child, Wire::Streamable] {
         for protocol in ["auto", VERSION] {
             let house = House::new(wire, protocol);
             let client = Modern::new(&house.gateway, "it");
