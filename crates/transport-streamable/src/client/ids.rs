@@ -15,7 +15,15 @@ use super::Inner;
 
 /// The ids of the requests under way.
 #[derive(Debug, Default)]
-pub(super) struct Ids(Mutex<HashSet<Id>>);
+pub(super) struct Ids(Mutex<Used>);
+
+#[derive(Debug, Default)]
+struct Used {
+    ids: HashSet<Id>,
+    /// How many of ours there were: none is used again, for its request may have been given up here
+    /// and still be under way there.
+    ours: u64,
+}
 
 /// An id that is in use until this is dropped.
 #[derive(Debug)]
@@ -27,7 +35,7 @@ pub(super) struct Named {
 // === impl Ids ===
 
 impl Ids {
-    fn lock(&self) -> MutexGuard<'_, HashSet<Id>> {
+    fn lock(&self) -> MutexGuard<'_, Used> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -39,10 +47,9 @@ impl Named {
     pub(super) fn take(inner: &Arc<Inner>, theirs: &Id) -> Self {
         let mut used = inner.ids.lock();
         let mut id = theirs.clone();
-        let mut ours = 0_u64;
-        while !used.insert(id.clone()) {
-            ours += 1;
-            id = Id::from(format!("gateway-{ours}").as_str());
+        while !used.ids.insert(id.clone()) {
+            used.ours += 1;
+            id = Id::from(format!("gateway-{}", used.ours).as_str());
         }
         drop(used);
         Self { inner: Arc::clone(inner), id }
@@ -55,6 +62,6 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        self.inner.ids.lock().remove(&self.id);
+        self.inner.ids.lock().ids.remove(&self.id);
     }
 }
