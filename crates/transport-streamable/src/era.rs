@@ -89,7 +89,8 @@ pub(crate) fn legacy(fields: &Fields) -> Result<Option<ProtocolVersion>, Refusal
 
 /// Whether a body names a revision as 2026-07-28 does, and one without a handshake.
 fn says_modern(message: &Message) -> bool {
-    if !message.mentions(modern::PROTOCOL_VERSION) {
+    // Some write the slashes of the whole name with a backslash before them.
+    if !message.mentions("protocolVersion") {
         return false;
     }
     let params = message.read::<modern::Params<'_>>().unwrap_or_default();

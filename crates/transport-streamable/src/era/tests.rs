@@ -29,6 +29,15 @@ fn meta(version: &str) -> Value {
     json!({ modern::PROTOCOL_VERSION: version, modern::CLIENT_CAPABILITIES: {} })
 }
 
+/// As PHP writes JSON.
+#[test]
+fn a_revision_is_found_however_its_name_is_spelled() {
+    let text = request("tools/list", &json!({ "_meta": meta("2026-07-28") }));
+    let text = std::str::from_utf8(text.as_bytes()).unwrap().replace('/', "\\/");
+    let message = Message::parse(text).unwrap();
+    assert!(matches!(judge(&fields(&[]), &message, true), Ok(Form::Modern)));
+}
+
 #[test]
 fn the_body_decides_and_then_the_fields() {
     let modern = || request("tools/list", &json!({ "_meta": meta("2026-07-28") }));
