@@ -4,6 +4,7 @@
 //! spoken to it.
 
 mod down;
+mod life;
 mod modern;
 mod same;
 mod up;

@@ -17,14 +17,14 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 /// Starts a gateway at this address, with this state directory.
 #[track_caller]
-fn start(config: &Value, at: &str, state: &Path) -> Gateway {
+pub(crate) fn start(config: &Value, at: &str, state: &Path) -> Gateway {
     let state = state.to_str().unwrap();
     Gateway::start_in(folder(), config, &["--listen", at, "--state-dir", state])
 }
 
 /// Ends it by a signal, and starts it again at the same port.
 #[track_caller]
-fn again(gateway: Gateway, signal: Signal, config: &Value, state: &Path) -> Gateway {
+pub(crate) fn again(gateway: Gateway, signal: Signal, config: &Value, state: &Path) -> Gateway {
     let at = gateway.at.clone();
     gateway.process.signal(signal);
     gateway.process.end();

@@ -31,7 +31,7 @@ pub(super) struct Said {
 
 /// A stream that goes on.
 #[derive(Debug)]
-pub(super) struct Stream(Open);
+pub(super) struct Stream(pub(super) Open);
 
 // === impl Modern ===
 
