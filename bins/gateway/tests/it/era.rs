@@ -7,6 +7,7 @@ mod down;
 mod life;
 mod modern;
 mod same;
+mod stdio;
 mod up;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Tests: clients with a handshake, servers of either era.
 
+mod both;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use demo_server::DemoServer;

@@ -19,7 +19,7 @@ use mcp_jsonrpc::{
 };
 use tokio::time::Instant;
 
-use super::{Inner, discover};
+use super::{Inner, discover, unwritten};
 
 /// The longest that what was discovered is believed, whatever the server says.
 const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -149,6 +149,37 @@ impl Wire {
         }
     }
 
+    /// It is of another era now.
+    fn is_other(&self) {
+        self.over.store(true, Ordering::Release);
+        if let Some(home) = self.home.upgrade() {
+            home.forget(Era::Modern, "it does not take a request of 2026-07-28");
+        }
+    }
+
+    /// What a client hears of an error that may be about the gateway's own part of its request:
+    /// never that, for no client can do anything about it.
+    fn refused(&self, answer: Message) -> Result<Message, TransportError> {
+        let Ok(error) = answer.read::<RpcError>() else { return Ok(answer) };
+        match error.code {
+            RpcError::UNSUPPORTED_VERSION => {
+                self.is_other();
+                let kind = ErrorKind::Unavailable { retry_after: None };
+                let what = "it does not speak 2026-07-28 any more";
+                // Nothing was done: whoever sends it again finds out what it speaks.
+                Err(TransportError::new(kind, what).unsent())
+            }
+            RpcError::HEADER_MISMATCH => {
+                let said: String = error.message.chars().take(200).collect();
+                let words =
+                    format!("the server did not take what the gateway said of a request: {said}");
+                let error = RpcError::new(RpcError::INTERNAL, words);
+                Message::error(answer.id(), &error).map_err(unwritten)
+            }
+            _ => Ok(answer),
+        }
+    }
+
     fn known(&self) -> (Message, Instant) {
         self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -163,23 +194,26 @@ impl Session for Wire {
         let discovers = exchange.message.method() == Some(modern::DISCOVER);
         async move {
             let said = self.session.send(exchange).await;
-            let is_other = match &said {
-                Ok(Reply::Single(answer)) if discovers && answer.kind() == Kind::Error => true,
+            match said {
+                Ok(Reply::Single(answer)) if answer.kind() == Kind::Error => {
+                    if discovers {
+                        self.is_other();
+                        return Ok(Reply::Single(answer));
+                    }
+                    self.refused(answer).map(Reply::Single)
+                }
                 Err(error) => {
-                    matches!(
+                    let is_other = matches!(
                         error.kind(),
                         ErrorKind::Status(400 | 404 | 405) | ErrorKind::NoSession
-                    )
+                    );
+                    if is_other {
+                        self.is_other();
+                    }
+                    Err(error)
                 }
-                _ => false,
-            };
-            if is_other {
-                self.over.store(true, Ordering::Release);
-                if let Some(home) = self.home.upgrade() {
-                    home.forget(Era::Modern, "it does not take a request of 2026-07-28");
-                }
+                said => said,
             }
-            said
         }
         .boxed()
     }

@@ -98,3 +98,15 @@ fn the_level_of_a_session_goes_with_its_requests() {
     assert_eq!(client.told("notifications/message")["params"]["level"], "error");
     client.answer(id);
 }
+
+/// The error has no meaning to a client with a handshake: it is a result that says why.
+#[test]
+fn what_a_client_lacks_it_is_told_in_words() {
+    let house = House::new(Wire::Streamable, VERSION);
+    let mut client = Client::connect(&house.gateway, Front::Streamable, "it");
+    client.initialize("2025-11-25", &json!({}));
+    let answer = client.ask("tools/call", json!({ "name": "ask-elicitation", "arguments": {} }));
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    let words = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(words.contains("did not declare"), "{words}");
+}

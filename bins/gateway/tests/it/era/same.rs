@@ -107,3 +107,17 @@ fn hidden_tools_are_hidden() {
     until("the tool", || names(&client).contains(&"add".to_owned()).then_some(()));
     assert_eq!(client.text("add", json!({ "a": 1, "b": 1 })), "2");
 }
+
+/// What its client did not declare, a server may say that it needs: the client can do something
+/// about that.
+#[test]
+fn what_a_client_lacks_it_is_told() {
+    for wire in [Wire::Child, Wire::Streamable] {
+        let house = House::new(wire, VERSION);
+        let client = Modern::mute(&house.gateway, "it");
+        let asking = json!({ "name": "ask-elicitation", "arguments": {} });
+        let lacks = client.error("tools/call", asking);
+        assert_eq!(lacks["code"], -32021, "{lacks}");
+        assert!(lacks["data"]["requiredCapabilities"]["elicitation"].is_object(), "{lacks}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Tests: servers that speak both eras, change them, or are let go of.
+
+use super::*;
+
+/// A server that says that it speaks these, and counts what is opened and closed.
+#[derive(Debug, Default)]
+struct Server {
+    speaks: Mutex<Vec<&'static str>>,
+    /// What answers a call in the place of a result.
+    refuses: Mutex<Option<RpcError>>,
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+    heard: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Line {
+    server: Arc<Server>,
+    over: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Clone, Debug)]
+struct To(Arc<Server>);
+
+impl Server {
+    fn that_speaks(speaks: &[&'static str]) -> Arc<Self> {
+        let server = Self::default();
+        *server.speaks.lock().unwrap() = speaks.to_vec();
+        Arc::new(server)
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (self.opened.load(Ordering::Relaxed), self.closed.load(Ordering::Relaxed))
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock().unwrap())
+    }
+
+    fn answer(&self, message: &Message) -> Message {
+        let (id, speaks) = (message.id().unwrap(), self.speaks.lock().unwrap().clone());
+        let refused = |code| Message::error(Some(id), &RpcError::new(code, "no")).unwrap();
+        let legacy = speaks.iter().any(|it| *it != VERSION.as_str());
+        match message.method().unwrap() {
+            modern::DISCOVER if speaks.contains(&VERSION.as_str()) => {
+                let found = json!({ "supportedVersions": speaks, "capabilities": {} });
+                Message::response(id, &found).unwrap()
+            }
+            "initialize" if legacy => {
+                let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+                Message::response(id, &hello).unwrap()
+            }
+            modern::DISCOVER | "initialize" => refused(-32601),
+            _ => match &*self.refuses.lock().unwrap() {
+                Some(error) => Message::error(Some(id), error).unwrap(),
+                None => Message::response(id, &json!({ "resultType": "complete" })).unwrap(),
+            },
+        }
+    }
+}
+
+impl Transport for To {
+    fn open(&self, _: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        self.0.opened.fetch_add(1, Ordering::Relaxed);
+        let line = Line { server: Arc::clone(&self.0), over: false.into() };
+        async { Ok(Arc::new(line) as Arc<dyn Session>) }.boxed()
+    }
+
+    fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        Err(TransportError::new(ErrorKind::NoSession, "none"))
+    }
+}
+
+impl Session for Line {
+    fn endpoint(&self) -> mcp_jsonrpc::transport::Endpoint {
+        mcp_jsonrpc::transport::Endpoint { uri: Arc::from("x:"), session: None }
+    }
+
+    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        let message = exchange.message;
+        self.server.heard.lock().unwrap().push(message.method().unwrap_or("-").to_owned());
+        async move { Ok(Reply::Single(self.server.answer(&message))) }.boxed()
+    }
+
+    fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
+        async { Err(TransportError::new(ErrorKind::Unsupported, "nothing")) }.boxed()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.over.store(true, Ordering::Relaxed);
+        self.server.closed.fetch_add(1, Ordering::Relaxed);
+        async {}.boxed()
+    }
+}
+
+async fn modern_call(session: &Arc<dyn Session>) -> Result<Reply, TransportError> {
+    let params = json!({ "name": "x", "_meta": own_meta() });
+    let call = Message::request(&Id::from(1), "tools/call", &params).unwrap();
+    let mut exchange = Exchange::new(call, Caller::anonymous());
+    exchange.version = Some(VERSION);
+    session.send(exchange).await
+}
+
+/// Each client gets its own kind; the process that was asked is nobody's loss.
+#[tokio::test(start_paused = true)]
+async fn a_server_of_both_eras_is_spoken_to_as_each_client_speaks() {
+    for is_child in [true, false] {
+        let server = Server::that_speaks(&["2026-07-28", "2025-11-25"]);
+        let options = BehindOptions { is_child, ..BehindOptions::default() };
+        let behind = behind_of(To(Arc::clone(&server)), options);
+        let (_legacy, hello) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+        assert_eq!(hello["result"]["protocolVersion"], "2025-11-25");
+        assert_eq!(server.heard(), ["server/discover", "initialize"]);
+        assert_eq!(server.opened.load(Ordering::Relaxed), if is_child { 1 } else { 2 });
+        assert!(!behind.is_light(), "a session with it is its own");
+        let session = behind.open(opening(Some(VERSION))).await.unwrap();
+        modern_call(&session).await.unwrap();
+        assert_eq!(server.heard(), ["server/discover", "tools/call"]);
+        assert_eq!(behind.era(), Some(Era::Modern));
+    }
+}
+
+/// One that lists what it does not have costs its first client an error, and no more.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_lists_and_does_not_have_is_made() {
+    let server = Server::that_speaks(&["2026-07-28", "2025-11-25"]);
+    let behind = behind_of(To(Arc::clone(&server)), BehindOptions::default());
+    behind.open(opening(Some(VERSION))).await.unwrap();
+    *server.speaks.lock().unwrap() = vec!["2026-07-28"];
+    let (_, hello) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    assert_eq!(hello["error"]["code"], -32601);
+    let (_, hello) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    assert_eq!(hello["result"]["protocolVersion"], "2025-11-25");
+    assert!(behind.is_light());
+}
+
+/// The way to a server is everybody's: it ends with the last who has it.
+#[tokio::test(start_paused = true)]
+async fn the_last_one_ends_the_server() {
+    let server = Server::that_speaks(&["2026-07-28"]);
+    let behind = behind_of(To(Arc::clone(&server)), BehindOptions::default());
+    let standing = behind.open(opening(Some(VERSION))).await.unwrap();
+    let (one, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    let (other, _) = Client::of(&behind, ProtocolVersion::V2025_06_18, all()).await;
+    drop(one.session.listen(None).await.unwrap());
+    assert_eq!(server.counts(), (1, 0));
+    standing.close().await;
+    standing.close().await;
+    one.session.close().await;
+    assert_eq!(server.counts(), (1, 0));
+    assert!(!standing.is_open() && !one.session.is_open() && other.session.is_open());
+    other.session.close().await;
+    assert_eq!(server.counts(), (1, 1));
+    // The next begins anew.
+    let again = behind.open(opening(Some(VERSION))).await.unwrap();
+    modern_call(&again).await.unwrap();
+    assert_eq!(server.counts(), (2, 1));
+}
+
+/// What was started to ask for the era, and is nobody's, ends after a while, or with the rest.
+#[tokio::test(start_paused = true)]
+async fn a_spare_does_not_live_for_ever() {
+    let server = Server::that_speaks(&["2025-11-25"]);
+    let options = BehindOptions { is_child: true, ..BehindOptions::default() };
+    let behind = behind_of(To(Arc::clone(&server)), options.clone());
+    behind.open(opening(Some(VERSION))).await.unwrap_err();
+    assert_eq!(server.counts(), (1, 0));
+    tokio::time::sleep(SPARE_TIMEOUT + Duration::from_secs(1)).await;
+    assert_eq!(server.counts(), (1, 1));
+    let behind = behind_of(To(Arc::clone(&server)), options);
+    behind.open(opening(Some(VERSION))).await.unwrap_err();
+    behind.shut_down().await;
+    assert_eq!(server.counts(), (2, 2));
+}
+
+/// Nobody hears of what is between the gateway and a server (G-H62).
+#[tokio::test(start_paused = true)]
+async fn what_is_about_the_gateways_own_words_is_never_relayed() {
+    let server = Server::that_speaks(&["2026-07-28"]);
+    let behind = behind_of(To(Arc::clone(&server)), BehindOptions::default());
+    let session = behind.open(opening(Some(VERSION))).await.unwrap();
+    let refuse = |code| *server.refuses.lock().unwrap() = Some(RpcError::new(code, "so it is"));
+    refuse(RpcError::HEADER_MISMATCH);
+    let Reply::Single(answer) = modern_call(&session).await.unwrap() else { panic!() };
+    let answer = value(&answer);
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("so it is"), "{answer}");
+    // What is missing is the client's own.
+    refuse(RpcError::MISSING_CLIENT_CAPABILITY);
+    let Reply::Single(answer) = modern_call(&session).await.unwrap() else { panic!() };
+    assert_eq!(value(&answer)["error"]["code"], -32021);
+    refuse(RpcError::UNSUPPORTED_VERSION);
+    let error = modern_call(&session).await.unwrap_err();
+    assert!(error.is_unsent() && !session.is_open(), "{error}");
+    assert_eq!(behind.era(), None, "it is asked again");
+    *server.refuses.lock().unwrap() = None;
+    *server.speaks.lock().unwrap() = vec!["2025-11-25"];
+    let error = behind.open(opening(Some(VERSION))).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+}
