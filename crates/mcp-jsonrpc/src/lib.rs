@@ -24,6 +24,7 @@ mod message;
 pub mod modern;
 pub mod object;
 pub mod params;
+mod salvage;
 pub mod transport;
 mod version;
 
@@ -31,4 +32,5 @@ pub use error::{ParseError, RpcError};
 pub use id::Id;
 pub use limits::Limits;
 pub use message::{Frame, Kind, Message};
+pub use salvage::Salvaged;
 pub use version::{Era, ProtocolVersion, UnknownVersion};

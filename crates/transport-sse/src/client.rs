@@ -347,7 +347,11 @@ async fn read(
 ) {
     let ended = loop {
         match over.run_until_cancelled(events.next(&target)).await {
-            Some(Ok(Some(item))) => pass_on(&target, item, &board),
+            Some(Ok(Some(item))) => {
+                if let Err(error) = pass_on(&target, item, &board) {
+                    break Some(Some(error));
+                }
+            }
             Some(Ok(None)) => break Some(None),
             Some(Err(error)) => break Some(Some(error)),
             None => break None,
@@ -380,7 +384,8 @@ async fn read(
     }
 }
 
-fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) {
+/// Passes one item on; an error where it says what cannot be told to whoever waits for it alone.
+fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) -> Result<(), TransportError> {
     let server = &**target.name();
     match item {
         Item::Event(mcp_jsonrpc::transport::Event::Message { message, .. }) => {
@@ -388,7 +393,14 @@ fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) {
         }
         Item::Event(pause) => debug!(server, ?pause, "nothing to resume on this wire"),
         Item::Endpoint(_) => warn!(server, "it tried to move its endpoint: ignored"),
-        Item::Malformed { id, error } => {
+        Item::Malformed { asks: true, error, .. } => {
+            warn!(server, %error, "it sent what is too long: dropped");
+        }
+        Item::Malformed { id: None, error: ParseError::TooLarge { max, .. }, .. } => {
+            // Whoever waits for it would wait in vain.
+            return Err(TransportError::too_large(max).of(target.name()));
+        }
+        Item::Malformed { id, error, .. } => {
             warn!(server, %error, ?id, "it sent what is no message");
             let words = match &error {
                 ParseError::TooLarge { max, .. } => {
@@ -404,4 +416,5 @@ fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) {
             }
         }
     }
+    Ok(())
 }

@@ -21,7 +21,6 @@ use crate::{
 pub struct Events {
     body: Incoming,
     decoder: Decoder,
-    message_len_max: usize,
     idle_timeout: Option<Duration>,
 }
 
@@ -40,8 +39,7 @@ impl Events {
         if !http::is_type(&response, wire::CONTENT_TYPE) {
             return Err(http::not_events(target, &response));
         }
-        let (body, message_len_max) = (response.into_body(), limits.message_len_max);
-        Ok(Self { body, decoder: Decoder::new(limits), message_len_max, idle_timeout })
+        Ok(Self { body: response.into_body(), decoder: Decoder::new(limits), idle_timeout })
     }
 
     /// The next item; none when the stream has ended.
@@ -49,16 +47,11 @@ impl Events {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] when the connection breaks, [`ErrorKind::Timeout`] after
-    /// `idle_timeout` without a byte, [`ErrorKind::TooLarge`] for an event that is too long.
+    /// `idle_timeout` without a byte.
     pub async fn next(&mut self, target: &HttpTarget) -> Result<Option<Item>, TransportError> {
         loop {
-            match self.decoder.next_item() {
-                Ok(Some(item)) => return Ok(Some(item)),
-                Ok(None) => (),
-                Err(error) => {
-                    let too_large = TransportError::too_large(self.message_len_max);
-                    return Err(too_large.of(target.name()).because(error));
-                }
+            if let Some(item) = self.decoder.next_item() {
+                return Ok(Some(item));
             }
             let frame = match self.idle_timeout {
                 Some(limit) => tokio::time::timeout(limit, self.body.frame()).await,

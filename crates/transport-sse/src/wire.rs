@@ -8,9 +8,13 @@ use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mcp_jsonrpc::{
-    Frame, Id, Limits, Message, ParseError,
+    Frame, Id, Limits, Message, ParseError, Salvaged,
     transport::{Event, EventId},
 };
+
+use self::long::Long;
+
+mod long;
 
 /// The content type.
 pub const CONTENT_TYPE: &str = "text/event-stream";
@@ -27,18 +31,6 @@ const EVENT_ID_LEN_MAX: usize = 4 << 10;
 /// Up to this size a message is copied beside its fields; a longer one goes out by itself.
 const COPY_LEN_MAX: usize = 4 << 10;
 
-/// Why a stream cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// An event longer than the bound.
-    #[error("event of more than {max} bytes")]
-    TooLarge {
-        /// How many bytes an event may have.
-        max: usize,
-    },
-}
-
 /// What a stream holds.
 #[derive(Debug)]
 pub enum Item {
@@ -46,10 +38,13 @@ pub enum Item {
     Endpoint(Box<str>),
     /// What travels on.
     Event(Event),
-    /// A `message` event that holds no message.  The stream goes on after it.
+    /// A `message` event that holds no message, or one that is too long.  The stream goes on after
+    /// it.
     Malformed {
         /// The request it was to answer, where that could be made out.
         id: Option<Id>,
+        /// Whether it is certain that it was to answer none.
+        asks: bool,
         /// What is wrong with it.
         error: ParseError,
     },
@@ -73,6 +68,8 @@ pub struct Decoder {
     block: Block,
     /// The bytes of the lines of `block`.
     block_len: usize,
+    /// The event that is too long, until its end has come.
+    long: Option<Long>,
     last_id: Option<EventId>,
     /// The rest of a batch (2025-03-26).
     batch: VecDeque<Message>,
@@ -110,6 +107,7 @@ impl Decoder {
             at_start: true,
             block: Block::default(),
             block_len: 0,
+            long: None,
             last_id: None,
             batch: VecDeque::new(),
         }
@@ -129,19 +127,21 @@ impl Decoder {
 
     /// Yields the next item, if the chunks so far hold one.
     ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] once an event is longer than it may be; nothing sensible comes after it.
-    pub fn next_item(&mut self) -> Result<Option<Item>, DecodeError> {
+    /// Of an event that is too long no more is kept than two ends of a few KiB, until it is over.
+    pub fn next_item(&mut self) -> Option<Item> {
         if let Some(message) = self.batch.pop_front() {
-            return Ok(Some(Item::Event(message.into())));
+            return Some(Item::Event(message.into()));
         }
-        while let Some(block) = self.next_block()? {
-            if let Some(item) = self.read(block) {
-                return Ok(Some(item));
+        while let Some((block, long)) = self.next_block() {
+            let item = match long {
+                Some(long) if 0 < long.len => self.refuse(&block, &long),
+                _ => self.read(block),
+            };
+            if item.is_some() {
+                return item;
             }
         }
-        Ok(None)
+        None
     }
 
     /// The id after which the stream can be resumed: the last one named, also by an event that
@@ -152,31 +152,86 @@ impl Decoder {
 
     /// Whether the stream stands inside an event, so that its end here would lose something.
     pub fn is_mid_event(&self) -> bool {
-        !self.partial.is_empty() || self.block_len != 0
+        !self.partial.is_empty() || self.block_len != 0 || self.long.is_some()
     }
 
-    /// The next event that says anything at all.
-    fn next_block(&mut self) -> Result<Option<Block>, DecodeError> {
-        while let Some(line) = self.next_line()? {
-            if !line.is_empty() {
-                self.block_len += line.len() + 1;
-                self.block.take(line);
+    /// The next event that says anything at all, and whether it was too long.
+    fn next_block(&mut self) -> Option<(Block, Option<Long>)> {
+        loop {
+            let is_over = match self.long.is_some() {
+                true => self.skip_line()?,
+                false => match self.next_line()? {
+                    // Too long from here on.
+                    None => false,
+                    Some(line) if line.is_empty() => true,
+                    Some(line) => {
+                        self.block_len += line.len() + 1;
+                        self.block.take(line);
+                        false
+                    }
+                },
+            };
+            if !is_over {
                 continue;
             }
             self.block_len = 0;
-            let block = std::mem::take(&mut self.block);
+            let (block, long) = (std::mem::take(&mut self.block), self.long.take());
             if let Some(id) = &block.id {
                 self.last_id.clone_from(id);
             }
-            if !block.is_empty() {
-                return Ok(Some(block));
+            if !block.is_empty() || long.is_some() {
+                return Some((block, long));
             }
         }
-        Ok(None)
     }
 
-    /// Cuts the next line off, without its ending: LF, CR or CRLF.
-    fn next_line(&mut self) -> Result<Option<Bytes>, DecodeError> {
+    /// Cuts the next line off, without its ending: LF, CR or CRLF.  None if its end has not come;
+    /// none inside where the event is too long with it.
+    fn next_line(&mut self) -> Option<Option<Bytes>> {
+        self.skip_lf();
+        let found = memchr::memchr2(b'\n', b'\r', &self.chunk);
+        let max = self.limits.message_len_max.saturating_add(FIELDS_LEN_MAX);
+        if max < self.block_len + self.partial.len() + found.unwrap_or(self.chunk.len()) {
+            let mut line: &[u8] = &std::mem::take(&mut self.partial);
+            if std::mem::take(&mut self.at_start) {
+                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+            }
+            self.long = Some(Long::of(std::mem::take(&mut self.block.data), line));
+            return Some(None);
+        }
+        let Some(at) = found else {
+            self.partial.extend_from_slice(&self.chunk);
+            // Not `clear`, which would keep what the connection was read into.
+            self.chunk = Bytes::new();
+            return None;
+        };
+        let mut line = self.cut(at);
+        if !self.partial.is_empty() {
+            self.partial.extend_from_slice(&line);
+            line = std::mem::take(&mut self.partial).freeze();
+        }
+        if std::mem::take(&mut self.at_start) && line.starts_with("\u{feff}".as_bytes()) {
+            line.advance("\u{feff}".len());
+        }
+        Some(Some(line))
+    }
+
+    /// Reads over the next line of an event that is too long; whether that was its last.  None if
+    /// the end of the line has not come.
+    fn skip_line(&mut self) -> Option<bool> {
+        self.skip_lf();
+        let Some(at) = memchr::memchr2(b'\n', b'\r', &self.chunk) else {
+            self.long.as_mut()?.take(&std::mem::take(&mut self.chunk));
+            return None;
+        };
+        let piece = self.cut(at);
+        let long = self.long.as_mut()?;
+        long.take(&piece);
+        Some(long.end_line(&mut self.block))
+    }
+
+    /// Drops the LF of a CRLF that was cut between them.
+    fn skip_lf(&mut self) {
         if self.after_cr
             && let Some(&first) = self.chunk.first()
         {
@@ -185,29 +240,25 @@ impl Decoder {
                 self.chunk.advance(1);
             }
         }
-        let found = memchr::memchr2(b'\n', b'\r', &self.chunk);
-        let max = self.limits.message_len_max.saturating_add(FIELDS_LEN_MAX);
-        if max < self.block_len + self.partial.len() + found.unwrap_or(self.chunk.len()) {
-            return Err(DecodeError::TooLarge { max });
-        }
-        let Some(at) = found else {
-            self.partial.extend_from_slice(&self.chunk);
-            // Not `clear`, which would keep what the connection was read into.
-            self.chunk = Bytes::new();
-            return Ok(None);
-        };
-        let mut line = self.chunk.split_to(at);
+    }
+
+    /// Cuts off what is before the end of a line, which is there, and drops that end.
+    fn cut(&mut self, at: usize) -> Bytes {
+        let line = self.chunk.split_to(at);
         // Whether the LF of a CRLF follows is not waited for: it may come late, or never.
         self.after_cr = self.chunk.first() == Some(&b'\r');
         self.chunk.advance(1);
-        if !self.partial.is_empty() {
-            self.partial.extend_from_slice(&line);
-            line = std::mem::take(&mut self.partial).freeze();
+        line
+    }
+
+    /// What an event comes to that is too long.
+    fn refuse(&self, block: &Block, long: &Long) -> Option<Item> {
+        if !block.is_message() {
+            return None;
         }
-        if std::mem::take(&mut self.at_start) && line.starts_with("\u{feff}".as_bytes()) {
-            line.advance("\u{feff}".len());
-        }
-        Ok(Some(line))
+        let found = long.salvaged();
+        let error = ParseError::TooLarge { len: long.len, max: self.limits.message_len_max };
+        Some(Item::Malformed { id: found.id.filter(|_| !found.asks), asks: found.asks, error })
     }
 
     /// What an event means here; none if nothing.
@@ -233,7 +284,14 @@ impl Decoder {
                 self.batch.extend(messages);
                 self.batch.pop_front().map(|message| Item::Event(message.into()))
             }
-            Err(error) => Some(Item::Malformed { id: Message::salvage_id(&data), error }),
+            Err(error @ ParseError::TooLarge { .. }) => {
+                let found = Salvaged::from_line(&data);
+                let id = found.id.filter(|_| !found.asks);
+                Some(Item::Malformed { id, asks: found.asks, error })
+            }
+            Err(error) => {
+                Some(Item::Malformed { id: Message::salvage_id(&data), asks: false, error })
+            }
         }
     }
 }
@@ -269,6 +327,11 @@ impl Block {
             // Comments, whose field is empty, and fields yet to be invented.
             _ => (),
         }
+    }
+
+    /// Whether its data is a message; it is of another kind otherwise.
+    fn is_message(&self) -> bool {
+        matches!(self.name.as_deref(), None | Some(b"" | b"message"))
     }
 
     fn is_empty(&self) -> bool {

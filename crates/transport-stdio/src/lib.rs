@@ -67,7 +67,6 @@ mod line;
 mod noise;
 mod outbox;
 pub mod pipe;
-mod salvage;
 pub mod server;
 pub mod supervise;
 mod wire;

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use mcp_jsonrpc::{
-    Frame, Kind, Message, ParseError, RpcError,
+    Frame, Kind, Message, ParseError, RpcError, Salvaged,
     transport::{
         ErrorKind, EventStream, Exchange, Reply, TransportError, switchboard::Switchboard,
     },
@@ -22,7 +22,6 @@ use crate::{
     line::{Line, Lines},
     noise::Noise,
     outbox::{Outbox, Said, Unsaid},
-    salvage::Salvaged,
 };
 
 /// A message longer than this is read where it holds nobody up.

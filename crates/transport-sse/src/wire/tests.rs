@@ -19,7 +19,7 @@ fn see(chunks: &[&[u8]]) -> Seen {
     let mut seen = Seen::default();
     for chunk in chunks {
         decoder.feed(Bytes::copy_from_slice(chunk));
-        while let Some(block) = decoder.next_block().unwrap() {
+        while let Some((block, None)) = decoder.next_block() {
             seen.retry = block.retry.map(|it| it.as_millis() as u64).or(seen.retry);
             let id = decoder.last_event_id().map_or("", EventId::as_str).to_owned();
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -88,12 +88,8 @@ fn decode(wire: &[u8], size: usize, message_len_max: usize) -> String {
     let mut shown = String::new();
     for chunk in wire.chunks(size) {
         decoder.feed(Bytes::copy_from_slice(chunk));
-        loop {
-            match decoder.next_item() {
-                Ok(Some(item)) => shown += &show(&item),
-                Ok(None) => break,
-                Err(error) => return shown + &error.to_string(),
-            }
+        while let Some(item) = decoder.next_item() {
+            shown += &show(&item);
         }
     }
     shown
@@ -107,9 +103,10 @@ fn show(item: &Item) -> String {
             format!("message {} {}\n", id(at), message.method().unwrap_or("-"))
         }
         Item::Event(Event::Pause { id: at, retry }) => format!("pause {} {retry:?}\n", id(at)),
-        Item::Malformed { id, error } => {
+        Item::Malformed { id, asks, error } => {
             format!(
-                "malformed {} {}\n",
+                "{} {} {}\n",
+                if *asks { "asks" } else { "malformed" },
                 id.as_ref().map_or_else(|| "-".into(), Id::to_string),
                 error.code()
             )
@@ -166,16 +163,35 @@ fn an_id_is_bounded() {
     }
 }
 
+/// One that is too long is read over, and what comes after it is heard.
 #[test]
 fn an_event_is_bounded() {
     let max = 200 + FIELDS_LEN_MAX;
-    let refused = format!("event of more than {max} bytes");
     let endless = "x".repeat(max + 10);
-    let line = format!("data: {endless}\n\n");
-    let lines = "data: 0123456789\n".repeat(max / 10);
-    for wire in [endless, line, lines] {
+    let next = "data: {\"jsonrpc\":\"2.0\",\"method\":\"next\"}\n\n";
+    let no_id = "malformed - -32600\n".to_owned();
+    let answer = |text: &str| format!("{{\"jsonrpc\":\"2.0\",{text}}}");
+    let first = answer(&format!("\"id\":7,\"result\":\"{endless}\""));
+    let last = answer(&format!("\"result\":\"{endless}\",\"id\":\"a\""));
+    let asks = answer(&format!("\"id\":7,\"method\":\"m\",\"params\":[\"{endless}\"]"));
+    for (event, shown) in [
+        (format!("data: {endless}\n\n"), no_id.clone()),
+        ("data: 0123456789\n".repeat(max / 10) + "\n", no_id.clone()),
+        (format!("data:{endless}\r\ndata: x\r\n\r\n"), no_id),
+        (format!("data: {first}\n\n"), "malformed 7 -32600\n".to_owned()),
+        (format!("data: {last}\n\n"), "malformed \"a\" -32600\n".to_owned()),
+        (format!("id: 5\rdata: {last}\revent: message\r\r"), "malformed \"a\" -32600\n".to_owned()),
+        (format!("data: {last}\nid: 6\n\n"), "malformed \"a\" -32600\n".to_owned()),
+        (format!("data: {asks}\n\n"), "asks - -32600\n".to_owned()),
+        (format!("event: other\ndata: {first}\n\n"), String::new()),
+        (format!("data: {first}\nevent: other\n\n"), String::new()),
+        (format!(": {endless}\n\n"), String::new()),
+        (format!("{endless}\n\n"), String::new()),
+    ] {
+        let wire = format!("{event}{next}");
         for size in [1, 2, 7, 1000, wire.len()] {
-            assert_eq!(decode(wire.as_bytes(), size, 200), refused);
+            let expect = format!("{shown}message - next\n");
+            assert_eq!(decode(wire.as_bytes(), size, 200), expect, "{size}: {event:.100}");
         }
     }
     // Comments are no part of an event, however many there are.
@@ -184,11 +200,33 @@ fn an_event_is_bounded() {
 }
 
 #[test]
+fn of_an_event_that_is_too_long_little_is_kept() {
+    let mut decoder = Decoder::new(Limits { message_len_max: 200, ..Limits::default() });
+    decoder.feed(Bytes::from_static(b"id: 7\ndata: {\"id\":1,\"result\":\""));
+    assert!(decoder.next_item().is_none());
+    for _ in 0..1000 {
+        decoder.feed(vec![b'x'; 64 << 10].into());
+        assert!(decoder.next_item().is_none());
+    }
+    let long = decoder.long.as_ref().unwrap();
+    assert_eq!(long.len, (64_000 << 10) + 18);
+    assert!(long.size() < 64 << 10, "{}", long.size());
+    assert!(decoder.is_mid_event() && decoder.partial.is_empty());
+    assert_eq!(decoder.last_event_id(), None);
+    decoder.feed(Bytes::from_static(b"\"}\n\n"));
+    let Some(Item::Malformed { id, asks, error }) = decoder.next_item() else { panic!() };
+    assert_eq!((id, asks), (Some(Id::from(1)), false));
+    assert!(matches!(error, ParseError::TooLarge { len: 65_536_020, max: 200 }), "{error}");
+    assert_eq!(decoder.last_event_id().unwrap().as_str(), "7", "it is not sent again");
+    assert!(!decoder.is_mid_event());
+}
+
+#[test]
 fn one_line_in_one_chunk_is_not_copied() {
     let chunk = Bytes::from_static(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"a\"}\n\n");
     let mut decoder = Decoder::new(Limits::default());
     decoder.feed(chunk.clone());
-    let Some(Item::Event(Event::Message { message, .. })) = decoder.next_item().unwrap() else {
+    let Some(Item::Event(Event::Message { message, .. })) = decoder.next_item() else {
         panic!("no message");
     };
     assert_eq!(message.as_bytes().as_ptr(), chunk.slice(6..).as_ptr());

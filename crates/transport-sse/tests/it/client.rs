@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use mcp_jsonrpc::{
-    Message,
+    Kind, Message,
     transport::{
         Caller, ErrorKind, Event, Exchange, Opening, Reply, Session, Transport, TransportError,
     },
@@ -335,6 +335,38 @@ async fn a_server_that_is_not_there() {
     }
 }
 
+/// Only that one: the session goes on.
+#[tokio::test]
+async fn an_answer_that_is_too_long_is_an_error_for_whoever_asked() {
+    let (url, _streams) = server("messages?session_id=s1", async |request, stream, streams| {
+        let stream = raw::reply(stream, "202 Accepted", "", "").await;
+        let id = request.id();
+        let len = if request.body.contains("long") { 20_000 } else { 10 };
+        let text = "x".repeat(len);
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"text":"{text}"}}}}"#);
+        let mut streams = streams.lock().await;
+        let events = streams.as_mut().unwrap();
+        let noise = json!({ "jsonrpc": "2.0", "method": "m", "params": ["x".repeat(20_000)] });
+        raw::event(events, &noise.to_string()).await;
+        raw::event(events, &answer).await;
+        stream
+    })
+    .await;
+    let limits = mcp_jsonrpc::Limits { message_len_max: 1000, ..Default::default() };
+    let options = ClientOptions { limits, ..ClientOptions::default() };
+    let session = open(&connect_with(url, options)).await.unwrap();
+    let ask = |name| {
+        let message = Message::request(&1.into(), "tools/call", &json!({ "name": name }));
+        session.send(Exchange::new(message.unwrap(), Caller::anonymous()))
+    };
+    let answer = single(ask("long").await.unwrap());
+    let said = String::from_utf8_lossy(answer.as_bytes()).into_owned();
+    assert!(said.contains("longer than `messageLenMax`; at most 1000 bytes"), "{said}");
+    assert_eq!(single(ask("short").await.unwrap()).kind(), Kind::Response);
+    assert!(session.is_open());
+}
+
+/// Whose it was cannot be told, so all who wait are.
 #[tokio::test]
 async fn an_event_that_is_too_long_ends_the_session_with_a_reason() {
     let (url, streams) = server("messages?session_id=s1", async |_, stream, streams| {

@@ -17,7 +17,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 use mcp_jsonrpc::{
-    Era, Frame, Id, Kind, Message, ParseError, ProtocolVersion, RpcError, batch,
+    Era, Frame, Id, Kind, Message, ParseError, ProtocolVersion, RpcError, Salvaged, batch,
     params::Initialized,
     transport::{
         Caller, ErrorKind, Event, EventId, EventStream, Exchange, Opening, Reply, Session,
@@ -37,7 +37,6 @@ use super::{ServeMax, era::Pin, modern::UnderWay, refuse_first, unread};
 use crate::{
     line::{Line, Lines},
     outbox::{Outbox, Unsaid},
-    salvage::Salvaged,
 };
 
 /// How long to wait at least before listening again.

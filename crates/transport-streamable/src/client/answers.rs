@@ -106,7 +106,6 @@ impl Answers {
                         Err(error) => Err(error),
                     }
                 }
-                Err(error) if *error.kind() == ErrorKind::TooLarge => Err(error),
                 Ok(None) => self.resume(&inner, None).await,
                 Err(error) => self.resume(&inner, Some(error)).await,
             };
@@ -141,7 +140,7 @@ impl Answers {
                 }
                 Ok(Some(event))
             }
-            (Item::Malformed { id, error }, Purpose::Answer(asked))
+            (Item::Malformed { id, asks: false, error }, Purpose::Answer(asked))
                 if id.as_ref().is_none_or(|id| *id == asked.id) =>
             {
                 Err(inner.server.unread("it answered with what is no message", error))

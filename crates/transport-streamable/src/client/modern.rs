@@ -361,7 +361,6 @@ impl Answers {
             let next = self.events.as_mut()?.next(&self.server.target).await;
             let said = match next {
                 Ok(Some(item)) => self.take(item).transpose(),
-                Err(error) if *error.kind() == ErrorKind::TooLarge => Some(Err(error)),
                 Ok(None) => Some(Err(self.broken(None))),
                 Err(error) => Some(Err(self.broken(Some(error)))),
             };
@@ -399,7 +398,9 @@ impl Answers {
                 Ok(None)
             }
             Item::Event(Event::Message { message, .. }) => Ok(Some(message)),
-            Item::Malformed { id, error } if id.as_ref().is_none_or(|id| *id == self.id) => {
+            Item::Malformed { id, asks: false, error }
+                if id.as_ref().is_none_or(|id| *id == self.id) =>
+            {
                 Err(self.server.unread("it answered with what is no message", error))
             }
             Item::Malformed { error, .. } => {

@@ -381,6 +381,18 @@ async fn bounds_on_answers_and_on_patience() {
         }
     }
 
+    // What is no answer is read over.
+    let fields = "content-type: text/event-stream\n";
+    let going_on = session(options.clone(), move |request, stream| async move {
+        let note =
+            format!(r#"{{"jsonrpc":"2.0","method":"m","params":["{}"]}}"#, "x".repeat(20_000));
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, request.id());
+        let body = format!("data: {note}\n\ndata: {answer}\n\n");
+        raw::reply(stream, "200 OK", fields, &body).await
+    })
+    .await;
+    assert!(matches!(going_on.send(call(1)).await.unwrap(), Reply::Single(_)));
+
     let short = Duration::from_millis(30);
     let options = ClientOptions {
         tell_timeout: short,

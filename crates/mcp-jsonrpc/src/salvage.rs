@@ -1,33 +1,35 @@
 //! The id of a message that cannot be read as a whole: cut short, or broken somewhere inside.
 
-use mcp_jsonrpc::Id;
 use memchr::memmem;
 use serde::Deserialize;
 
-/// How much of each end is looked at.
-const END_LEN: usize = 4 << 10;
+use crate::Id;
+
 /// How many places in the tail are tried.
 const TRIES_MAX: usize = 8;
 
 /// What can be made out of a broken message.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Salvaged {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Salvaged {
     /// The id, where the message shows one plainly.
-    pub(crate) id: Option<Id>,
+    pub id: Option<Id>,
     /// Whether it has a `method`: it is no answer then.
-    pub(crate) asks: bool,
+    pub asks: bool,
 }
 
 impl Salvaged {
+    /// How much of each end is looked at, in bytes.
+    pub const END_LEN: usize = 4 << 10;
+
     /// From a line that could not be read.
-    pub(crate) fn from_line(line: &[u8]) -> Self {
-        let head = line.get(..END_LEN).unwrap_or(line);
-        let tail = line.get(line.len().saturating_sub(END_LEN)..).unwrap_or(line);
+    pub fn from_line(line: &[u8]) -> Self {
+        let head = line.get(..Self::END_LEN).unwrap_or(line);
+        let tail = line.get(line.len().saturating_sub(Self::END_LEN)..).unwrap_or(line);
         Self::from_ends(head, tail)
     }
 
     /// From the beginning and the end of a line.  SDKs write the id in either place.
-    pub(crate) fn from_ends(head: &[u8], tail: &[u8]) -> Self {
+    pub fn from_ends(head: &[u8], tail: &[u8]) -> Self {
         let mut found = Self::default();
         found.read_head(head);
         if found.id.is_none() {
