@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use bed::{Bed, Probe, Suite, Tools};
+use bed::{Bed, LEGACY, MODERN, Probe, Role, Suite, Tools};
 use checks::{Check, Scenarios, Status};
 use expected::Expected;
 use table::{Leg, Route};
@@ -29,16 +29,81 @@ use crate::{
 
 const USAGE: &str = "\
 usage: cargo xtask conformance [--strict] [--write] [PART...]
-  setup          install the suite, and no more
-  server         its scenarios for servers, 0.2.0-alpha.12, by every route
-  server-0.1.16  the same of 0.1.16, a second opinion
-  client         its scenarios for clients: the gateway is the client
-  probes         what it has no word for: every front before every server
+  setup             install the suite, and no more
+  server            its scenarios of 2025-11-25 for servers, 0.2.0-alpha.12, by every route
+  server-0.1.16     the same of 0.1.16, a second opinion
+  modern            its scenarios of 2026-07-28, before servers that speak it
+  modern-on-legacy  the same before servers with sessions only
+  legacy-on-modern  its scenarios of 2025-11-25 before servers of 2026-07-28 only
+  client            its scenarios of 2025-11-25 for clients: the gateway is the client
+  client-modern     those of 2026-07-28; before the gateway are clients of both eras
+  probes            what it has no word for: every front before every server
 
 Without PART all of them run, and docs/CONFORMANCE.md must say what they found; --write makes it.
 Ends with 1 if anything is lost or an expected loss is not, with 3 if the suite cannot run here.";
 
-const PARTS: [&str; 4] = ["server", "server-0.1.16", "client", "probes"];
+const PARTS: [&str; 8] = [
+    "server",
+    "server-0.1.16",
+    "modern",
+    "modern-on-legacy",
+    "legacy-on-modern",
+    "client",
+    "client-modern",
+    "probes",
+];
+
+/// Scenarios for servers: what they are run against.
+struct Servers {
+    name: &'static str,
+    title: &'static str,
+    suite: Suite,
+    revision: &'static str,
+    /// The servers behind the gateway, by their names in its configuration.
+    behind: &'static [&'static str],
+}
+
+/// What all of them are compared with: it speaks both eras.
+const DIRECT: &str = "eras";
+const OF_SESSIONS: &[&str] = &["child", "old", "sessions", "eras", "guarded"];
+
+const SERVERS: [Servers; 5] = [
+    Servers {
+        name: "server",
+        title: "2025-11-25: servers, suite 0.2.0-alpha.12",
+        suite: Suite::Newer,
+        revision: LEGACY,
+        behind: OF_SESSIONS,
+    },
+    Servers {
+        name: "server-0.1.16",
+        title: "2025-11-25: servers, suite 0.1.16",
+        suite: Suite::Older,
+        revision: LEGACY,
+        behind: OF_SESSIONS,
+    },
+    Servers {
+        name: "modern",
+        title: "2026-07-28: servers that speak it, suite 0.2.0-alpha.12",
+        suite: Suite::Newer,
+        revision: MODERN,
+        behind: &["child", "child-modern", "modern", "eras", "guarded"],
+    },
+    Servers {
+        name: "modern-on-legacy",
+        title: "2026-07-28: servers with sessions only",
+        suite: Suite::Newer,
+        revision: MODERN,
+        behind: &["child-legacy", "old", "sessions"],
+    },
+    Servers {
+        name: "legacy-on-modern",
+        title: "2025-11-25: servers of 2026-07-28 only",
+        suite: Suite::Newer,
+        revision: LEGACY,
+        behind: &["child-modern", "modern"],
+    },
+];
 
 /// The scenarios for clients; those under `auth/` are not asked yet.
 const CLIENT: [&str; 5] = [
@@ -46,6 +111,16 @@ const CLIENT: [&str; 5] = [
     "initialize",
     "json-schema-2020-12-preservation",
     "sse-retry",
+    "tools_call",
+];
+const CLIENT_MODERN: [&str; 8] = [
+    "http-custom-headers",
+    "http-invalid-tool-headers",
+    "http-standard-headers",
+    "json-schema-2020-12-preservation",
+    "json-schema-ref-no-deref",
+    "request-metadata",
+    "sep-2322-client-request-state",
     "tools_call",
 ];
 
@@ -121,10 +196,19 @@ fn judge(
     let mut legs = Vec::new();
     for part in PARTS.iter().filter(|it| parts.contains(*it)) {
         let mut leg = match *part {
-            "server" => server(tools, &bed, Suite::Newer)?,
-            "server-0.1.16" => server(tools, &bed, Suite::Older)?,
-            "client" => client(tools)?,
-            _ => probes(tools, &bed)?,
+            "client" => {
+                let title = "2025-11-25: clients, suite 0.2.0-alpha.12";
+                clients(tools, ("client", title), (LEGACY, &CLIENT), &[LEGACY])?
+            }
+            "client-modern" => {
+                let title = "2026-07-28: clients, suite 0.2.0-alpha.12";
+                let fronts = [MODERN, LEGACY];
+                clients(tools, ("client-modern", title), (MODERN, &CLIENT_MODERN), &fronts)?
+            }
+            name => match SERVERS.iter().find(|it| it.name == name) {
+                Some(part) => servers(tools, &bed, part)?,
+                None => probes(tools, &bed)?,
+            },
         };
         explain(&mut leg, &expected);
         println!("\n{}", leg.markdown());
@@ -159,40 +243,53 @@ fn explain(leg: &mut Leg, expected: &Expected) {
     }
 }
 
-fn server(tools: &Tools, bed: &Bed, suite: Suite) -> Result<Leg, String> {
-    let (name, title) = match suite {
-        Suite::Newer => ("server", "Servers, suite 0.2.0-alpha.12"),
-        Suite::Older => ("server-0.1.16", "Servers, suite 0.1.16"),
-    };
-    let [direct, _] = &bed.direct;
-    let direct = sound(tools.server(suite, direct, &format!("{name}/direct"))?)?;
+/// The scenarios for servers, held against what the same suite finds without the gateway.
+fn servers(tools: &Tools, bed: &Bed, part: &Servers) -> Result<Leg, String> {
+    let Servers { name, title, suite, revision, behind } = *part;
+    let set = (suite, revision);
+    let direct = sound(tools.server(set, at(bed, DIRECT)?, &format!("{name}/direct"))?)?;
     let mut routes = Vec::new();
-    for (route, url) in &bed.routes {
-        let found =
-            tools.server(suite, url, &format!("{name}/{}", route.replace([',', ' '], "")))?;
-        routes.push(((*route).to_owned(), compare::compare(&direct, &found)));
+    for door in bed.routes.iter().filter(|it| behind.contains(&it.name)) {
+        let found = tools.server(set, &door.url, &format!("{name}/{}", door.name))?;
+        routes.push((door.shown.to_owned(), compare::compare(&direct, &found)));
     }
     Ok(Leg { name, title, routes })
 }
 
-fn client(tools: &Tools) -> Result<Leg, String> {
-    let (mut direct, mut found) = (Scenarios::new(), Scenarios::new());
-    for scenario in CLIENT {
-        direct.extend(tools.client(scenario, true)?);
-        found.extend(tools.client(scenario, false)?);
+/// The scenarios for clients: before the gateway a client of each of these revisions.
+fn clients(
+    tools: &Tools,
+    (name, title): (&'static str, &'static str),
+    (revision, scenarios): (&str, &[&str]),
+    fronts: &[&str],
+) -> Result<Leg, String> {
+    let all = |front: Option<&str>| {
+        let mut found = Scenarios::new();
+        for scenario in scenarios {
+            found.extend(tools.client(name, Role { scenario, revision, front })?);
+        }
+        Ok::<_, String>(found)
+    };
+    let direct = sound(all(None)?)?;
+    let mut routes = Vec::new();
+    for front in fronts {
+        let found = all(Some(front))?;
+        routes.push((format!("before it {front}"), compare::compare(&direct, &found)));
     }
-    let compared = compare::compare(&sound(direct)?, &found);
-    let routes = vec![("the gateway".to_owned(), compared)];
-    Ok(Leg { name: "client", title: "Clients, suite 0.2.0-alpha.12", routes })
+    Ok(Leg { name, title, routes })
+}
+
+/// Where a server is reached without the gateway.
+fn at<'a>(bed: &'a Bed, name: &str) -> Result<&'a str, String> {
+    bed.direct.get(name).map(|it| &**it).ok_or_else(|| format!("{name}: not started"))
 }
 
 /// Every front before every server, held against that server's own answers.
 fn probes(tools: &Tools, bed: &Bed) -> Result<Leg, String> {
-    let [streamable, sse] = &bed.direct;
     let behind = [
         ("stdio", "child", "stdio", tools.child()),
-        ("SSE", "old", "sse", sse.clone()),
-        ("Streamable", "sessions", "streamable", streamable.clone()),
+        ("SSE", "old", "sse", at(bed, "old")?.to_owned()),
+        ("Streamable", "sessions", "streamable", at(bed, "sessions")?.to_owned()),
     ];
     // Each server is in a process of its own, and most of the time is waiting.
     let routes = thread::scope(|scope| {

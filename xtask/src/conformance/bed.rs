@@ -1,6 +1,7 @@
 //! What the suite is pointed at: a fixture server in each transport, and the gateway before them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -19,8 +20,9 @@ const SUITE_TIMEOUT: Duration = Duration::from_mins(3);
 /// How long the probes of one way through may take; they take 1 s.
 const PROBES_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The revision of the protocol that is looked at.
-const REVISION: &str = "2025-11-25";
+/// The last revision with sessions, and the one without.
+pub(crate) const LEGACY: &str = "2025-11-25";
+pub(crate) const MODERN: &str = "2026-07-28";
 
 /// The programs and folders that everything below is made of.
 #[derive(Debug)]
@@ -47,10 +49,13 @@ pub(crate) enum Suite {
 }
 
 /// A name in the configuration, its name in the tables, and how the fixture server is started.
-const BEHIND: [(&str, &str, &[&str]); 4] = [
-    ("child", "stdio", &[]),
+const BEHIND: [(&str, &str, &[&str]); 7] = [
+    ("child", "stdio", &["stdio"]),
+    ("child-legacy", "stdio, sessions only", &["stdio-legacy"]),
+    ("child-modern", "stdio, 2026-07-28 only", &["stdio-stateless"]),
     ("old", "SSE", &["sse", "0"]),
     ("sessions", "Streamable", &["http-legacy", "0"]),
+    ("modern", "Streamable, 2026-07-28 only", &["http-stateless", "0"]),
     ("eras", "Streamable, both eras", &["http", "0"]),
 ];
 /// A server that wants a token, behind a gateway that wants another.
@@ -61,13 +66,33 @@ const TOKEN_IN_FRONT: &str = "the-gateways-token";
 /// A fixture server to compare with, the gateway, and the fixture servers behind it.
 #[derive(Debug)]
 pub(crate) struct Bed {
-    /// Where the fixture server is reached without the gateway: Streamable HTTP, then SSE.
-    pub(crate) direct: [String; 2],
+    /// Where fixture servers are reached without the gateway, by their names in the configuration.
+    pub(crate) direct: BTreeMap<&'static str, String>,
     /// The gateway, without a path.
     pub(crate) gateway: String,
-    /// The name of a route in the tables, and where the suite finds it.
-    pub(crate) routes: Vec<(&'static str, String)>,
+    pub(crate) routes: Vec<Door>,
     _parts: Vec<Part>,
+}
+
+/// A route of the gateway.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The name of its server in the configuration.
+    pub(crate) name: &'static str,
+    /// What it is called in the tables.
+    pub(crate) shown: &'static str,
+    /// Where the suite finds it.
+    pub(crate) url: String,
+}
+
+/// One scenario for clients, and who plays it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Role<'a> {
+    pub(crate) scenario: &'a str,
+    /// What the suite's server speaks.
+    pub(crate) revision: &'a str,
+    /// What the client before the gateway speaks; without the gateway if there is none.
+    pub(crate) front: Option<&'a str>,
 }
 
 /// What one probe came to.
@@ -88,20 +113,17 @@ impl Tools {
     pub(crate) fn bed(&self) -> Result<Bed, String> {
         let mut parts = Vec::new();
         let mut servers = serde_json::Map::new();
-        let (mut direct, mut old) = (String::new(), String::new());
+        let mut direct = BTreeMap::new();
         for (name, _, args) in BEHIND {
-            let entry = match args {
-                [] => {
-                    json!({"command": self.node, "args": [self.script("everything.mjs"), "stdio"]})
-                }
-                ["sse", ..] => {
-                    old = self.everything(&mut parts, name, args, &[])?;
-                    json!({"type": "sse", "url": old})
-                }
-                _ => {
-                    direct = self.everything(&mut parts, name, args, &[])?;
-                    json!({"type": "streamable-http", "url": direct})
-                }
+            let kind = args.first().copied().unwrap_or_default();
+            let entry = if kind.starts_with("stdio") {
+                json!({"command": self.node, "args": [self.script("everything.mjs"), kind]})
+            } else {
+                let url = self.everything(&mut parts, name, args, &[])?;
+                let kind = if kind == "sse" { "sse" } else { "streamable-http" };
+                let entry = json!({"type": kind, "url": url});
+                direct.insert(name, url);
+                entry
             };
             servers.insert(name.to_owned(), with(entry, "tokens", json!("open")));
         }
@@ -117,27 +139,33 @@ impl Tools {
         let gateway = self.gateway(&mut parts, &config)?;
         // The suite checks `Host` only on `localhost`.
         let local = |url: String| url.replacen("127.0.0.1", "localhost", 1);
-        let mut routes: Vec<(&str, String)> = BEHIND
-            .iter()
-            .map(|(name, shown, _)| (*shown, local(format!("{gateway}/{name}/mcp"))))
-            .collect();
+        let door =
+            |(name, shown, _)| Door { name, shown, url: local(format!("{gateway}/{name}/mcp")) };
+        let mut routes: Vec<Door> = BEHIND.map(door).into();
         let shim = self.shim(&mut parts, &format!("{gateway}/{}/mcp", GUARDED.0))?;
-        routes.push((GUARDED.1, local(shim)));
-        Ok(Bed { direct: [local(direct), old], gateway, routes, _parts: parts })
+        routes.push(Door { name: GUARDED.0, shown: GUARDED.1, url: local(shim) });
+        let direct = direct.into_iter().map(|(name, url)| (name, local(url))).collect();
+        Ok(Bed { direct, gateway, routes, _parts: parts })
     }
 
     /// Runs all of a suite's scenarios for servers against `url`.
-    pub(crate) fn server(&self, suite: Suite, url: &str, name: &str) -> Result<Scenarios, String> {
+    pub(crate) fn server(
+        &self,
+        (suite, revision): (Suite, &str),
+        url: &str,
+        name: &str,
+    ) -> Result<Scenarios, String> {
         let set: &[&str] = match suite {
-            Suite::Older => &["--suite", "all", "--spec-version", REVISION],
-            Suite::Newer => &["--requirements", REVISION],
+            Suite::Older => &["--suite", "all", "--spec-version", revision],
+            Suite::Newer => &["--requirements", revision],
         };
         self.suite(suite, name, &[&["server", "--url", url], set].concat(), &[])
     }
 
     /// Runs one scenario for clients: the gateway is the client, or `through.mjs` itself.
-    pub(crate) fn client(&self, scenario: &str, direct: bool) -> Result<Scenarios, String> {
-        let name = format!("client/{}/{scenario}", if direct { "direct" } else { "gateway" });
+    pub(crate) fn client(&self, part: &str, role: Role<'_>) -> Result<Scenarios, String> {
+        let Role { scenario, revision, front } = role;
+        let name = format!("{part}/{}/{scenario}", front.unwrap_or("direct"));
         let command = format!("{} {}", self.node.display(), self.script("through.mjs"));
         let config = json!({
             "gateway": {"listen": "127.0.0.1:0"},
@@ -145,11 +173,13 @@ impl Tools {
         });
         let gateway = json!([self.gateway, "serve", "--config", "{DIR}/gateway.json"]).to_string();
         let files = json!({ "gateway.json": config }).to_string();
-        let url = if direct { "direct" } else { "{GATEWAY}/up/mcp" };
-        let env = [("GW_CMD", &*gateway), ("GW_FILES", &files), ("GW_URL", url)];
+        let url = if front.is_none() { "direct" } else { "{GATEWAY}/up/mcp" };
+        let front = front.unwrap_or(revision);
+        let env =
+            [("GW_CMD", &*gateway), ("GW_FILES", &files), ("GW_URL", url), ("GW_FRONT", front)];
         let args = [
             &["client", "--command", &command, "--timeout", "60000", "--force"][..],
-            &["--scenario", scenario, "--spec-version", REVISION],
+            &["--scenario", scenario, "--spec-version", revision],
         ]
         .concat();
         self.suite(Suite::Newer, &name, &args, &env)
