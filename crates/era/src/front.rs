@@ -64,6 +64,11 @@ pub struct FrontOptions {
     pub session_idle_timeout: Duration,
     /// How many requests one session carries at once; more of them take another.
     pub calls_per_session_max: usize,
+    /// How many sessions clients that can do the same may have so that each carries one request
+    /// at a time that can be answered with questions: where the wire does not say which request a
+    /// question belongs to, it is that one's.  More of them share sessions, where a question that
+    /// can be for several is refused.  0 where the wire says it.
+    pub sole_sessions_max: usize,
     /// How many calls may wait for their clients' answers.
     pub parked_max: usize,
     /// And how many of one caller.
@@ -100,6 +105,7 @@ impl Default for FrontOptions {
             session_max: 1024,
             session_idle_timeout: Duration::from_secs(5 * 60),
             calls_per_session_max: 128,
+            sole_sessions_max: 16,
             parked_max: 10_000,
             parked_per_caller_max: 256,
             parked_timeout: Duration::from_secs(10 * 60),

@@ -12,7 +12,7 @@ use mcp_jsonrpc::{
     modern::DISCOVER,
     transport::{ErrorKind, TransportError},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transport_sse::{
     body::{Outgoing, ReadError},
     note::Note,
@@ -32,6 +32,8 @@ pub(crate) struct Refusal {
     reason: Box<str>,
     retry_after: Option<Box<Duration>>,
     allow: Option<&'static str>,
+    /// It is of a revision that nobody has spoken of.
+    of_unknown: bool,
 }
 
 /// How far a message had come.
@@ -52,7 +54,7 @@ impl Refusal {
         let words = words.into();
         let reason = words.as_str().into();
         let error = RpcError::new(code, words);
-        Self { status, id: None, error, reason, retry_after: None, allow: None }
+        Self { status, id: None, error, reason, retry_after: None, allow: None, of_unknown: false }
     }
 
     /// The table: what failed at which stage, and how the client hears of it.
@@ -78,6 +80,7 @@ impl Refusal {
             reason: error.to_string().into(),
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then(|| Box::new(wait)),
             allow: None,
+            of_unknown: false,
         }
     }
 
@@ -133,7 +136,29 @@ impl Refusal {
              after `initialize`",
             supported.join(", ")
         );
-        Self::versions(requested, &supported, words)
+        Self { of_unknown: true, ..Self::versions(requested, &supported, words) }
+    }
+
+    /// The same of a server that itself names these revisions: its clients are not to be told two
+    /// things.
+    pub(crate) fn among(self, supported: &[Box<str>]) -> Self {
+        #[derive(Deserialize)]
+        struct Data {
+            requested: String,
+        }
+        let data = self.error.data.as_deref().filter(|_| self.of_unknown);
+        let data = data.and_then(|data| serde_json::from_str::<Data>(data.get()).ok());
+        match data {
+            Some(Data { requested }) if !supported.iter().any(|it| **it == *requested) => {
+                let supported: Vec<&str> = supported.iter().map(|it| &**it).collect();
+                let words = format!(
+                    "protocol revision `{requested}` is not spoken here; {} are",
+                    supported.join(", ")
+                );
+                Self::versions(&requested, &supported, words)
+            }
+            _ => self,
+        }
     }
 
     /// A revision that is not spoken here, or not in a session: those that are, for the client to
@@ -148,10 +173,10 @@ impl Refusal {
         Self::versions(requested, &supported, words)
     }
 
-    fn versions(requested: &str, supported: &[&'static str], words: String) -> Self {
+    fn versions(requested: &str, supported: &[&str], words: String) -> Self {
         #[derive(Serialize)]
         struct Data<'a> {
-            supported: &'a [&'static str],
+            supported: &'a [&'a str],
             requested: &'a str,
         }
         let refusal = Self::new(StatusCode::BAD_REQUEST, RpcError::UNSUPPORTED_VERSION, words);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod batch;
+mod learnt;
 mod modern;
 mod streams;
 
@@ -29,6 +30,7 @@ use crate::{
     refusal::{Refusal, Stage},
 };
 use answer::Asking;
+use learnt::Learnt;
 use streams::Manner;
 
 /// How much a [`Server`] takes, and how long it waits.
@@ -61,7 +63,8 @@ pub struct ServerOptions {
     /// refused, in words that its clients begin again from with `initialize`.  No.
     pub modern: bool,
     /// Which parameters of tools are mirrored into fields, to be compared with them (2026-07-28).
-    /// Those of tools it does not know are passed on as they came.
+    /// Those of tools it does not know are passed on as they came.  None: what the lists of tools
+    /// have said that went by here.
     pub mirrors: Option<Arc<dyn Mirrors>>,
     /// What messages are taken, and how many of them in a batch.
     pub limits: Limits,
@@ -97,6 +100,7 @@ pub struct Server {
     /// Where clients post to.
     at: Arc<str>,
     options: ServerOptions,
+    learnt: Arc<Learnt>,
     tasks: TaskTracker,
 }
 
@@ -115,7 +119,9 @@ impl Server {
         at: impl Into<Arc<str>>,
         options: ServerOptions,
     ) -> Self {
-        Self { transport, at: at.into(), options, tasks: TaskTracker::new() }
+        let at = at.into();
+        let learnt = Arc::new(Learnt::new(Arc::clone(&at), options.mirrors.is_none()));
+        Self { transport, at, options, learnt, tasks: TaskTracker::new() }
     }
 
     /// Answers one request.
@@ -189,7 +195,8 @@ impl Server {
         message: Message,
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
-        let version = match era::judge(&head.fields, &message, self.options.modern)? {
+        let form = era::judge(&head.fields, &message, self.options.modern);
+        let version = match form.map_err(|refusal| self.learnt.narrow(refusal))? {
             Form::Legacy(version) => version,
             Form::Modern => return self.modern(head, message, note).await,
         };

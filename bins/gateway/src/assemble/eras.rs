@@ -35,6 +35,11 @@ pub(crate) fn front_options(config: &Config, server: Option<&ServerConfig>) -> F
         session_max,
         session_idle_timeout: idle.min(timeouts.session_idle_timeout),
         calls_per_session_max: defaults.calls_per_session_max.min(limits.in_flight_max),
+        sole_sessions_max: match server.map(|server| &server.upstream) {
+            // A question comes down the stream of the request that it belongs to.
+            Some(Upstream::Streamable(_)) => 0,
+            _ => defaults.sole_sessions_max,
+        },
         parked_max: limits.parked_max,
         parked_per_caller_max: limits.parked_per_caller_max,
         parked_timeout: timeouts.parked_timeout,

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Inner,
-    pooled::{Known, Place, Pooled},
+    pooled::{Known, Place, Pooled, Wanted},
     wants::{Can, Level},
 };
 
@@ -163,10 +163,16 @@ impl Key {
 
 impl Slot {
     /// A place for one more request in a session that has one.
-    fn enter(&self, max: usize, parks: bool, level: Option<Level>) -> Option<Place> {
+    fn enter(&self, max: usize, sole_max: usize, wanted: Wanted) -> Option<Place> {
         let state = lock(&self.state);
-        let mut open = state.sessions.iter().filter(|session| session.is_open());
-        open.find_map(|session| session.enter(max, parks, level))
+        let open = || state.sessions.iter().filter(|session| session.is_open());
+        let own = open().find_map(|session| session.enter(max, wanted));
+        if own.is_some() || !wanted.sole || open().count() < sole_max {
+            return own;
+        }
+        // There are as many as may be: it has to share one.
+        let shared = Wanted { sole: false, ..wanted };
+        open().find_map(|session| session.enter(max, shared))
     }
 }
 
@@ -184,13 +190,15 @@ impl Inner {
         who: &Who,
         can: &Can,
         client: Option<&RawValue>,
-        wants: (bool, Option<Level>),
+        (parks, level): (bool, Option<Level>),
     ) -> Result<Place, TransportError> {
         let slot = self.pool.slot(Key::of(&who.caller, can));
-        let max = self.options().calls_per_session_max.max(1);
-        let (parks, level) = wants;
+        let options = self.options();
+        let (max, sole_max) = (options.calls_per_session_max.max(1), options.sole_sessions_max);
+        let sole = parks && 0 < sole_max && can.can_be_asked();
+        let wanted = Wanted { parks, level, sole };
         loop {
-            if let Some(place) = slot.enter(max, parks, level) {
+            if let Some(place) = slot.enter(max, sole_max, wanted) {
                 return Ok(place);
             }
             if self.stop.is_cancelled() {
@@ -199,7 +207,7 @@ impl Inner {
             }
             let failures = lock(&slot.state).failures;
             let opening = Arc::clone(&slot.opening).lock_owned().await;
-            if let Some(place) = slot.enter(max, parks, level) {
+            if let Some(place) = slot.enter(max, sole_max, wanted) {
                 return Ok(place);
             }
             {
@@ -209,7 +217,11 @@ impl Inner {
                     return Err(TransportError::new(kind.clone(), what.clone()));
                 }
             }
-            let seat = self.seat().await?;
+            let seat = match self.seat().await {
+                Ok(seat) => seat,
+                // Better in company than not at all.
+                Err(error) => return slot.enter(max, 0, wanted).ok_or(error),
+            };
             let (inner, who, can) = (Arc::clone(self), who.clone(), can.clone());
             let client = client.map(ToOwned::to_owned);
             let found = Arc::clone(&slot);

@@ -92,6 +92,17 @@ pub(super) struct Running {
     pub(super) level: Option<Level>,
 }
 
+/// What a request wants of the session that carries it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// It can be answered with questions.
+    pub(super) parks: bool,
+    /// From which level on its client wants to hear of the log.
+    pub(super) level: Option<Level>,
+    /// No other that can be answered with questions is to run beside it.
+    pub(super) sole: bool,
+}
+
 /// One request's place in a session.  If it was sent and not answered when this is dropped, the
 /// server is told that nobody waits any more.
 pub(super) struct Place {
@@ -101,6 +112,15 @@ pub(super) struct Place {
     parks: bool,
     pub(super) sent: bool,
     pub(super) answered: bool,
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether a question may be for a request that was abandoned.
+    pub(super) fn may_ask_late(&self) -> bool {
+        self.late_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 // === impl Pooled ===
@@ -183,15 +203,14 @@ impl Pooled {
     }
 
     /// Takes a place for a request; none where there is none.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        max: usize,
-        parks: bool,
-        level: Option<Level>,
-    ) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Self>, max: usize, wanted: Wanted) -> Option<Place> {
+        let Wanted { parks, level, sole } = wanted;
         let front = self.front.upgrade()?;
         let mut state = self.state();
         if state.retired || max <= state.calls.len() || self.over.is_cancelled() {
+            return None;
+        }
+        if sole && (state.calls.values().any(|call| call.parks) || state.may_ask_late()) {
             return None;
         }
         state.last += 1;
@@ -224,7 +243,8 @@ impl Pooled {
         params: &serde_json::Value,
     ) -> Result<Message, TransportError> {
         let front = self.front.upgrade().ok_or_else(gone)?;
-        let mut place = self.enter(usize::MAX, false, None).ok_or_else(gone)?;
+        let own = Wanted { parks: false, level: None, sole: false };
+        let mut place = self.enter(usize::MAX, own).ok_or_else(gone)?;
         let request = Message::request(&Id::from(place.id), method, params).map_err(unwritten)?;
         place.sent = true;
         let answer = async {

@@ -143,11 +143,6 @@ impl Bridged {
                 "`{method}` is answered with no questions, so it has no retry"
             )));
         }
-        let Some(text) = &retry.state else {
-            return Err(invalid(
-                "`inputResponses` without the `requestState` that came with their questions",
-            ));
-        };
         let table = &self.front.parked;
         let keyring = self
             .front
@@ -155,7 +150,7 @@ impl Bridged {
             .map_err(|error| RpcError::new(RpcError::INTERNAL, error.said().to_string()))?;
         let instance = table.instance().ok_or_else(state::expired)?;
         let digest = state::digest(message);
-        let state = State::open(text, keyring, &who.caller, instance, &digest)?;
+        let state = State::open(&retry.state, keyring, &who.caller, instance, &digest)?;
         let asked =
             table.asked(state.parked, state.nonce, &who.caller).ok_or_else(state::expired)?;
         let given = retry.responses.as_deref().map_or("{}", RawValue::get);

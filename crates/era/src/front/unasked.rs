@@ -132,7 +132,7 @@ impl Pooled {
             let first = parking.next().map(|call| Arc::clone(&call.inbox));
             let is_only = parking.next().is_none();
             drop(parking);
-            let is_late = state.late_until.is_some_and(|until| now < until);
+            let is_late = state.may_ask_late();
             match first {
                 Some(only) if is_only && !is_late => match only.push(question.clone().into()) {
                     Ok(()) => return,

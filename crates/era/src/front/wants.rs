@@ -28,7 +28,7 @@ pub(super) struct Wants {
 /// A request that is tried again with answers.
 #[derive(Debug)]
 pub(super) struct Retry {
-    pub(super) state: Option<String>,
+    pub(super) state: String,
     pub(super) responses: Option<Box<RawValue>>,
 }
 
@@ -77,13 +77,13 @@ impl Wants {
         });
         let state = state.transpose()?;
         let responses = params.responses.map(ToOwned::to_owned);
-        let is_retry = state.is_some() || responses.is_some();
         Ok(Self {
             can: Can::read(meta.capabilities)?,
             client_info: meta.client_info.map(ToOwned::to_owned),
             level: meta.log_level.map(Level::read).transpose()?,
             token: meta.progress.map(ToOwned::to_owned),
-            retry: is_retry.then_some(Retry { state, responses }),
+            // Answers to questions that nobody has asked yet are none to go on with.
+            retry: state.map(|state| Retry { state, responses }),
         })
     }
 }
@@ -91,6 +91,11 @@ impl Wants {
 // === impl Can ===
 
 impl Can {
+    /// Whether it can be asked anything.
+    pub(super) fn can_be_asked(&self) -> bool {
+        self.roots || self.sampling || self.form || self.url
+    }
+
     fn read(declared: Option<&RawValue>) -> Result<Self, RpcError> {
         let text = declared.map_or("{}", RawValue::get);
         if CAPABILITIES_LEN_MAX < text.len() {

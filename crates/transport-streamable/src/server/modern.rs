@@ -15,7 +15,9 @@ use tracing::{info, warn};
 use transport_sse::{body::Outgoing, note::Note, respond};
 
 use super::{
-    Head, Server, refuse,
+    Head, Server,
+    learnt::Learnt,
+    refuse,
     streams::{self, Manner},
 };
 use crate::{
@@ -31,6 +33,7 @@ struct Asked {
     session: Arc<dyn Session>,
     id: Id,
     method: Box<str>,
+    learnt: Arc<Learnt>,
 }
 
 impl Server {
@@ -50,7 +53,9 @@ impl Server {
         }
         let opening =
             Opening { caller: caller.clone(), version: Some(VERSION), at: Arc::clone(&self.at) };
-        era::check(&fields, &message, self.options.mirrors.as_deref())?;
+        let mirrors = self.options.mirrors.as_deref().unwrap_or(&*self.learnt);
+        era::check(&fields, &message, Some(mirrors))
+            .map_err(|refusal| self.learnt.narrow(refusal))?;
         let session = match self.transport.open(opening).await {
             Ok(session) => session,
             Err(error) if *error.kind() == ErrorKind::Unsupported => {
@@ -69,7 +74,8 @@ impl Server {
             let words = "what a subscription yields is an event stream; accept `text/event-stream`";
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, words));
         }
-        let asked = Asked { session, id, method };
+        let learnt = Arc::clone(&self.learnt);
+        let asked = Asked { session, id, method, learnt };
         if accept.events {
             return self.stream(asked, exchange, accept.json).await;
         }
@@ -92,13 +98,13 @@ impl Server {
             return Ok(self.events(asked, None, events));
         };
         let mut events = match reply.map_err(|error| Refusal::of_modern(&error, &asked.method))? {
-            Reply::Single(message) if takes_json => return Ok(answer(&message)),
+            Reply::Single(message) if takes_json => return Ok(asked.answer(message)),
             reply => events(Ok(reply)),
         };
         // What begins with its end is no stream.
         match timeout_at(patience, events.next()).await {
             Ok(Some(Ok(Event::Message { message, .. }))) if takes_json && message.is_answer() => {
-                Ok(answer(&message))
+                Ok(asked.answer(message))
             }
             Ok(Some(Ok(first))) => Ok(self.events(asked, Some(first), events)),
             Ok(Some(Err(error))) => Err(Refusal::of_modern(&error, &asked.method)),
@@ -144,6 +150,10 @@ impl Asked {
                             continue;
                         }
                         let over = message.is_answer();
+                        let message = match over {
+                            true => asked.learnt.hear(&asked.method, message),
+                            false => message,
+                        };
                         return Some((Ok(message.into()), (!over).then_some((asked, events))));
                     }
                     Some(Ok(Event::Pause { .. })) => (),
@@ -172,7 +182,7 @@ impl Asked {
                              event stream"
                         ));
                     }
-                    return Ok(answer(&message));
+                    return Ok(self.answer(message));
                 }
                 Some(Ok(Event::Message { .. })) => dropped += 1,
                 Some(Ok(Event::Pause { .. })) => (),
@@ -182,20 +192,20 @@ impl Asked {
         }
     }
 
+    /// An answer that comes alone, with the status its kind of error has.
+    fn answer(&self, message: Message) -> Response<Outgoing> {
+        let code = match message.kind() {
+            Kind::Error => message.read::<RpcError>().map(|error| error.code).unwrap_or_default(),
+            _ => 0,
+        };
+        respond::json(refusal::status_of(code), &self.learnt.hear(&self.method, message))
+    }
+
     fn failure(&self, error: &TransportError) -> Option<Event> {
         info!(%error, id = %self.id, "request failed");
         let refusal = Refusal::of_modern(error, &self.method).about(Some(&self.id));
         refusal.into_message().ok().map(Event::from)
     }
-}
-
-/// An answer that comes alone, with the status its kind of error has.
-fn answer(message: &Message) -> Response<Outgoing> {
-    let code = match message.kind() {
-        Kind::Error => message.read::<RpcError>().map(|error| error.code).unwrap_or_default(),
-        _ => 0,
-    };
-    respond::json(refusal::status_of(code), message)
 }
 
 fn events(reply: Result<Reply, TransportError>) -> EventStream {

@@ -160,8 +160,9 @@ async fn the_end_takes_back_what_waits() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_may_be_asked_is_refused_and_never_guessed() {
     let server = Double::new();
-    let front = server
-        .front(FrontOptions { roots: Arc::from(["file:///r".into()]), ..FrontOptions::default() });
+    let roots = Arc::from(["file:///r".into()]);
+    let front =
+        server.front(FrontOptions { roots, sole_sessions_max: 1, ..FrontOptions::default() });
     let client = Client::new(&front, "ann", all());
     let poor = Client::new(&front, "ann", json!({}));
     let speaking = async {
@@ -204,10 +205,47 @@ async fn what_nobody_may_be_asked_is_refused_and_never_guessed() {
     assert_eq!(front.counts().parked, 0);
 }
 
+/// What is asked in a session is then for the one that runs there.
+#[tokio::test(start_paused = true)]
+async fn calls_that_may_be_asked_have_sessions_of_their_own() {
+    let server = Double::new();
+    let front = server.front(FrontOptions { sole_sessions_max: 2, ..FrontOptions::default() });
+    let (client, poor) = (Client::new(&front, "ann", all()), Client::new(&front, "ann", json!({})));
+    let speaking = async {
+        for nth in 0..2 {
+            let (talk, id) = server.nth_call(nth).await;
+            talk.unasked(form(&format!("for {id} of {nth}")));
+        }
+    };
+    let (one, two, ()) =
+        tokio::join!(client.call("one", json!({})), client.call("two", json!({})), speaking);
+    let ((_, one), (_, two)) = (question(&one), question(&two));
+    let messages = [&one["params"]["message"], &two["params"]["message"]];
+    assert_eq!(messages, [&json!("for 1 of 0"), &json!("for 1 of 1")]);
+    assert_eq!((front.counts().sessions, front.counts().parked), (2, 2));
+    // A third has to share one, and what cannot be asked shares one as well.
+    let speaking = async {
+        let (talk, id) = server.called(0, "three").await;
+        talk.unasked(form("whose"));
+        assert_eq!(server.answered("whose").await["result"]["action"], "cancel");
+        talk.answer(id, json!({ "content": [] }));
+        for nth in 0..2 {
+            let (talk, id) = server.called(nth, "poor").await;
+            talk.answer(id, json!({ "content": [] }));
+        }
+    };
+    let asking = async {
+        client.call("three", json!({})).await;
+        tokio::join!(poor.call("poor", json!({})), poor.call("poor", json!({})));
+    };
+    tokio::join!(asking, speaking);
+    assert_eq!(front.counts().sessions, 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_an_abandoned_call_may_have_caused_is_nobody_elses() {
     let server = Double::new();
-    let front = server.front(FrontOptions::default());
+    let front = server.front(FrontOptions { sole_sessions_max: 1, ..FrontOptions::default() });
     let client = Client::new(&front, "ann", all());
     let asking = Box::pin(client.call("gone", json!({})));
     tokio::select! {

@@ -370,3 +370,63 @@ async fn fields_are_compared_with_the_body() {
     assert_eq!(value(response).await["error"]["code"], -32020);
     assert_eq!(rig.fake.opened(), 0);
 }
+
+/// What a server behind has no fields for, over stdio, is compared here.
+#[tokio::test]
+async fn what_lists_say_of_fields_is_held_against_them() {
+    let tools = json!({ "tools": [
+        { "name": "t", "inputSchema": { "type": "object", "properties": {
+            "region": { "type": "string", "x-mcp-header": "Region" } } } },
+        { "name": "bad", "inputSchema": { "type": "object", "properties": {
+            "it": { "type": "string", "x-mcp-header": "not a token" } } } },
+    ] });
+    for accept in [BOTH, "application/json", "text/event-stream"] {
+        let tools = tools.clone();
+        let rig = rig(Fake::new(move |exchange| {
+            let id = exchange.message.id().unwrap().clone();
+            let answer = Message::response(&id, &tools).unwrap();
+            future::ready(Ok(Reply::Single(answer)))
+        }));
+        let call = || body("tools/call", json!({ "name": "t", "arguments": { "region": "eu" } }));
+        let fields = |region: &'static str| {
+            [
+                ("accept", BOTH),
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "t"),
+                ("mcp-param-region", region),
+            ]
+        };
+        // Not known yet.
+        assert_eq!(rig.post(&fields("us"), call()).await.status(), 200);
+        let listed = ask_as(&rig, accept, "tools/list", json!({})).await;
+        let listed = text(listed).await;
+        assert!(listed.contains(r#""name":"t""#) && !listed.contains("bad"), "{listed}");
+        let refused = rig.post(&fields("us"), call()).await;
+        assert_eq!(refused.status(), 400);
+        assert_eq!(value(refused).await["error"]["code"], -32020);
+        assert_eq!(rig.post(&fields("=?base64?ZXU=?="), call()).await.status(), 200);
+    }
+}
+
+/// A client is not told two things.
+#[tokio::test]
+async fn what_a_server_discovers_is_what_there_is_to_choose_from() {
+    let rig = rig(Fake::new(|exchange: Exchange| {
+        let versions = json!({ "supportedVersions": ["2026-07-28", "2027-01-01"] });
+        let id = exchange.message.id().unwrap().clone();
+        future::ready(Ok(Reply::Single(Message::response(&id, &versions).unwrap())))
+    }));
+    let refused = async || {
+        let asked = body("tools/list", json!({})).replace("2026-07-28", "1999-01-01");
+        let fields = [("mcp-protocol-version", "1999-01-01"), ("mcp-method", "tools/list")];
+        let response = rig.post(&fields, asked).await;
+        assert_eq!(response.status(), 400);
+        let answer = value(response).await;
+        assert_eq!(answer["error"]["code"], -32022, "{answer}");
+        answer["error"]["data"]["supported"].as_array().unwrap().len()
+    };
+    assert_eq!(refused().await, 5);
+    ask(&rig, "server/discover", json!({})).await;
+    assert_eq!(refused().await, 2);
+}
