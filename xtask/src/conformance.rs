@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use bed::{Bed, LEGACY, MODERN, Probe, Role, Suite, Tools};
+use bed::{Bed, Door, LEGACY, MODERN, Probe, Role, Suite, Tools};
 use checks::{Check, Scenarios, Status};
 use expected::Expected;
 use table::{Leg, Route};
@@ -61,6 +61,8 @@ struct Servers {
     revision: &'static str,
     /// The servers behind the gateway, by their names in its configuration.
     behind: &'static [&'static str],
+    /// Most of the time it waits for what does not come, so all routes are run at once.
+    waits: bool,
 }
 
 /// What all of them are compared with: it speaks both eras.
@@ -74,6 +76,7 @@ const SERVERS: [Servers; 5] = [
         suite: Suite::Newer,
         revision: LEGACY,
         behind: OF_SESSIONS,
+        waits: false,
     },
     Servers {
         name: "server-0.1.16",
@@ -81,6 +84,7 @@ const SERVERS: [Servers; 5] = [
         suite: Suite::Older,
         revision: LEGACY,
         behind: OF_SESSIONS,
+        waits: false,
     },
     Servers {
         name: "modern",
@@ -88,6 +92,7 @@ const SERVERS: [Servers; 5] = [
         suite: Suite::Newer,
         revision: MODERN,
         behind: &["child", "child-modern", "modern", "eras", "guarded"],
+        waits: false,
     },
     Servers {
         name: "modern-on-legacy",
@@ -95,6 +100,7 @@ const SERVERS: [Servers; 5] = [
         suite: Suite::Newer,
         revision: MODERN,
         behind: &["child-legacy", "old", "sessions"],
+        waits: true,
     },
     Servers {
         name: "legacy-on-modern",
@@ -102,6 +108,7 @@ const SERVERS: [Servers; 5] = [
         suite: Suite::Newer,
         revision: LEGACY,
         behind: &["child-modern", "modern"],
+        waits: false,
     },
 ];
 
@@ -245,15 +252,23 @@ fn explain(leg: &mut Leg, expected: &Expected) {
 
 /// The scenarios for servers, held against what the same suite finds without the gateway.
 fn servers(tools: &Tools, bed: &Bed, part: &Servers) -> Result<Leg, String> {
-    let Servers { name, title, suite, revision, behind } = *part;
+    let Servers { name, title, suite, revision, behind, waits } = *part;
     let set = (suite, revision);
     let direct = sound(tools.server(set, at(bed, DIRECT)?, &format!("{name}/direct"))?)?;
-    let mut routes = Vec::new();
-    for door in bed.routes.iter().filter(|it| behind.contains(&it.name)) {
+    let route = |door: &Door| {
         let found = tools.server(set, &door.url, &format!("{name}/{}", door.name))?;
-        routes.push((door.shown.to_owned(), compare::compare(&direct, &found)));
+        Ok::<Route, String>((door.shown.to_owned(), compare::compare(&direct, &found)))
+    };
+    let doors = bed.routes.iter().filter(|it| behind.contains(&it.name));
+    if !waits {
+        return Ok(Leg { name, title, routes: doors.map(route).collect::<Result<_, _>>()? });
     }
-    Ok(Leg { name, title, routes })
+    let routes: Result<_, String> = thread::scope(|scope| {
+        let jobs: Vec<_> = doors.map(|door| scope.spawn(move || route(door))).collect();
+        let found = jobs.into_iter().map(|it| it.join());
+        found.map(|it| it.unwrap_or_else(|_| Err(format!("{name} died")))).collect()
+    });
+    Ok(Leg { name, title, routes: routes? })
 }
 
 /// The scenarios for clients: before the gateway a client of each of these revisions.

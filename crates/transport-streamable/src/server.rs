@@ -63,8 +63,8 @@ pub struct ServerOptions {
     /// refused, in words that its clients begin again from with `initialize`.  No.
     pub modern: bool,
     /// Which parameters of tools are mirrored into fields, to be compared with them (2026-07-28).
-    /// Those of tools it does not know are passed on as they came.  None: what the lists of tools
-    /// have said that went by here.
+    /// Of tools it does not know counts what the lists said that went by here; those of others are
+    /// passed on as they came.
     pub mirrors: Option<Arc<dyn Mirrors>>,
     /// What messages are taken, and how many of them in a batch.
     pub limits: Limits,
@@ -120,7 +120,7 @@ impl Server {
         options: ServerOptions,
     ) -> Self {
         let at = at.into();
-        let learnt = Arc::new(Learnt::new(Arc::clone(&at), options.mirrors.is_none()));
+        let learnt = Arc::new(Learnt::new(Arc::clone(&at), options.mirrors.clone()));
         Self { transport, at, options, learnt, tasks: TaskTracker::new() }
     }
 

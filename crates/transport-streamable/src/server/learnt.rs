@@ -26,26 +26,24 @@ const REVISION_LEN_MAX: usize = 64;
 pub(super) struct Learnt {
     /// The address in front of it.
     at: Arc<str>,
-    /// None where somebody else knows.
-    tools: Option<Index>,
+    tools: Index,
+    /// Who may know more of tools.
+    others: Option<Arc<dyn Mirrors>>,
     /// The revisions that the server names; none as long as it was not asked.
     supported: RwLock<Option<Arc<[Box<str>]>>>,
 }
 
 impl Learnt {
     /// Nothing yet.
-    pub(super) fn new(at: Arc<str>, of_tools: bool) -> Self {
-        Self { at, tools: of_tools.then(Index::default), supported: RwLock::default() }
+    pub(super) fn new(at: Arc<str>, others: Option<Arc<dyn Mirrors>>) -> Self {
+        Self { at, tools: Index::default(), others, supported: RwLock::default() }
     }
 
     /// Learns from the answer to a request of this method, and returns it as it is to be passed
     /// on: without tools that nobody may call over HTTP.
     pub(super) fn hear(&self, method: &str, answer: Message) -> Message {
         match method {
-            "tools/list" => match &self.tools {
-                Some(tools) => tools.learn(&answer, &self.at),
-                None => answer,
-            },
+            "tools/list" => self.tools.learn(&answer, &self.at),
             DISCOVER if answer.kind() == Kind::Response => {
                 self.discovered(&answer);
                 answer
@@ -88,6 +86,7 @@ impl Learnt {
 
 impl Mirrors for Learnt {
     fn of(&self, tool: &str) -> Option<Arc<ToolFields>> {
-        self.tools.as_ref()?.of(tool)
+        let known = self.others.as_ref().and_then(|others| others.of(tool));
+        known.or_else(|| self.tools.of(tool))
     }
 }

@@ -53,8 +53,7 @@ impl Server {
         }
         let opening =
             Opening { caller: caller.clone(), version: Some(VERSION), at: Arc::clone(&self.at) };
-        let mirrors = self.options.mirrors.as_deref().unwrap_or(&*self.learnt);
-        era::check(&fields, &message, Some(mirrors))
+        era::check(&fields, &message, Some(&*self.learnt))
             .map_err(|refusal| self.learnt.narrow(refusal))?;
         let session = match self.transport.open(opening).await {
             Ok(session) => session,
