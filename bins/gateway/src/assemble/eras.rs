@@ -28,7 +28,11 @@ pub fn front(config: &Config, server: Option<&ServerConfig>, inner: Arc<dyn Tran
 /// The same, for one that stands already.
 pub(crate) fn front_options(config: &Config, server: Option<&ServerConfig>) -> FrontOptions {
     let (limits, timeouts) = (&config.limits, &config.timeouts);
-    let session_max = server.map_or(limits.session_max, |server| server.session_max);
+    // Each may want a child of its own: one that nobody uses gives way before there are too many.
+    let session_max = server.map_or(limits.session_max, |server| match server.upstream {
+        Upstream::Stdio(_) => server.session_max.min(server.child_max),
+        _ => server.session_max,
+    });
     let idle = server.map_or(timeouts.child_idle_timeout, |server| server.child_idle_timeout);
     let defaults = FrontOptions::default();
     FrontOptions {

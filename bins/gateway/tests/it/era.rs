@@ -6,6 +6,7 @@
 mod down;
 mod life;
 mod modern;
+mod room;
 mod same;
 mod stdio;
 mod up;

@@ -197,6 +197,7 @@ impl Inner {
         let (max, sole_max) = (options.calls_per_session_max.max(1), options.sole_sessions_max);
         let sole = parks && 0 < sole_max && can.can_be_asked();
         let wanted = Wanted { parks, level, sole };
+        let mut made_room = false;
         loop {
             if let Some(place) = slot.enter(max, sole_max, wanted) {
                 return Ok(place);
@@ -247,10 +248,20 @@ impl Inner {
                 drop(opening);
                 opened
             });
-            opened.await.map_err(|error| {
+            let opened = opened.await.map_err(|error| {
                 let what = "a session could not be opened";
                 TransportError::new(ErrorKind::Closed, what).because(error).unsent()
-            })??;
+            })?;
+            match opened {
+                // There are as many behind as may be: one that nobody uses makes room, once.
+                Err(error) if *error.kind() == ErrorKind::Exhausted && !made_room => {
+                    made_room = true;
+                    if !self.retire_idlest().await {
+                        return Err(error);
+                    }
+                }
+                opened => opened?,
+            }
         }
     }
 
@@ -260,19 +271,25 @@ impl Inner {
         if let Some(seat) = self.pool.take_seat(max) {
             return Ok(seat);
         }
-        let all = self.pool.all();
-        let idle = all.iter().filter_map(|it| Some((it.idle_since()?, it)));
-        if let Some((_, session)) = idle.min_by_key(|(since, _)| *since)
-            && session.retire()
-        {
-            self.pool.remove(session);
-            session.close().await;
-        }
-        drop(all);
+        self.retire_idlest().await;
         self.pool.take_seat(max).ok_or_else(|| {
             let what = format!("{max} sessions are kept with this server, and all are in use");
             TransportError::new(ErrorKind::Exhausted, what)
         })
+    }
+
+    /// Closes the session that was idle longest; whether there was one.
+    async fn retire_idlest(&self) -> bool {
+        let all = self.pool.all();
+        let idle = all.iter().filter_map(|it| Some((it.idle_since()?, it)));
+        match idle.min_by_key(|(since, _)| *since) {
+            Some((_, session)) if session.retire() => {
+                self.pool.remove(session);
+                session.close().await;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Closes what nobody has used for long enough, and what has ended.

@@ -85,7 +85,10 @@ impl Upstream {
             Some(place) => place,
             // It stands already, for sessions that were made over it.
             None if self.transport.is_light() => Place::of_none(),
-            None => self.places.take().await.map_err(|error| error.of(&self.name))?,
+            None => {
+                self.make_room().await;
+                self.places.take().await.map_err(|error| error.of(&self.name))?
+            }
         };
         let seat = Seat { place, behind: Some(behind) };
         let message = discover().map_err(unwritten)?;

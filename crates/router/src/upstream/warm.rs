@@ -111,15 +111,19 @@ impl Upstream {
             self.refill();
             return Ok(Seat { place, behind: None });
         }
-        // What nobody uses makes room for who needs it.
-        if let Some(link) = self.pool.take_idlest() {
-            self.give_up(link).await;
-        } else if let Some(link) = self.take_standing_idle() {
-            self.give_up(link).await;
-        }
+        self.make_room().await;
         let taken = self.places.take().await;
         let place = taken.map_err(|error| error.of(&self.name))?;
         Ok(Seat { place, behind: None })
+    }
+
+    /// What nobody uses makes room for who needs it.
+    pub(super) async fn make_room(&self) {
+        if let Some(link) = self.pool.take_idlest().or_else(|| self.take_standing_idle()) {
+            self.give_up(link).await;
+        } else if let Some(seat) = self.warm.take() {
+            seat.vacate().await;
+        }
     }
 
     /// Starts as many as there are to be and are not.
