@@ -257,7 +257,7 @@ impl Inner {
                 Err(error) if *error.kind() == ErrorKind::Exhausted && !made_room => {
                     made_room = true;
                     if !self.retire_idlest().await {
-                        return Err(error);
+                        return slot.enter(max, 0, wanted).ok_or(error);
                     }
                 }
                 opened => opened?,
