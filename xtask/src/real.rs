@@ -1,5 +1,5 @@
 //! Real MCP servers and clients for the tests: installed under `target/real` from the pins in
-//! `fixtures/real`, once for each state of the pins.
+//! `fixtures/real`, once for each state of the pins; and a client on the Rust SDK, built there.
 //!
 //! What was found is written to `target/real/parts`, a line `name=value` each. A test reads that
 //! file (`bins/gateway/tests/real/parts.rs`); a part that is not in it cannot be had here.
@@ -33,6 +33,9 @@ const PYTHON_SETS: [(&str, &str); 4] = [
     ("servers", "import mcp_server_fetch, mcp_server_git, mcp_server_time"),
     ("postgres", "import postgres_mcp"),
 ];
+
+/// A workspace of its own: what it depends on is none of the product's.
+const RUST_CLIENT: &str = "fixtures/clients/rmcp/Cargo.toml";
 
 /// What the tests can use.
 #[derive(Debug)]
@@ -88,6 +91,7 @@ pub(crate) fn prepare(root: &Path) -> Result<Parts, RealError> {
                 jobs.push((set, scope.spawn(job)));
             }
         }
+        jobs.push(("rmcp", scope.spawn(|| place.build_rust(root))));
         jobs.into_iter()
             .try_for_each(|(what, job)| job.join().unwrap_or(Err(RealError::Died(what))))
     })?;
@@ -183,6 +187,15 @@ impl Place {
             let works = Task::new(&dir, &python).args(&["-c", import]).output();
             works.map(drop).map_err(|error| RealError::Install(set.to_owned(), error))
         })
+    }
+
+    /// Builds the client on the Rust SDK.  Cargo knows what has been done.
+    fn build_rust(&self, root: &Path) -> Result<(), RealError> {
+        let (manifest, dir) = (root.join(RUST_CLIENT), self.dir.join("rmcp"));
+        let (manifest, dir) = (manifest.to_string_lossy(), dir.to_string_lossy());
+        let words =
+            ["build", "--locked", "--quiet", "--manifest-path", &manifest, "--target-dir", &dir];
+        tried("rmcp", || Task::cargo(root, &words).timeout(INSTALL_TIMEOUT).output())
     }
 
     /// Does what has not been done under this stamp, in an empty folder.

@@ -28,6 +28,7 @@ pub(crate) enum Sdk {
     Python,
     TypeScript,
     FastMcp,
+    Rust,
     /// A command line, and no SDK.
     Inspector,
 }
@@ -228,6 +229,7 @@ fn program(parts: &Parts, sdk: Sdk) -> Command {
             command.arg(scripts.join("client_fastmcp.py"));
             command
         }
+        Sdk::Rust => Command::new(parts.rust_client()),
         Sdk::Inspector => {
             let mut command = Command::new(parts.young_node());
             command.arg(scripts.join("inspector.mjs"));

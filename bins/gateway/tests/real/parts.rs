@@ -67,6 +67,11 @@ impl Parts {
         self.path(&format!("third-party/node_modules/{below}"))
     }
 
+    /// The client on the Rust SDK.
+    pub(crate) fn rust_client(&self) -> String {
+        self.path("rmcp/debug/rmcp-client")
+    }
+
     /// A Node.js that is young enough for every client: the one that was installed with them, else
     /// the machine's.
     pub(crate) fn young_node(&self) -> String {

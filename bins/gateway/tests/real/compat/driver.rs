@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     McpRemote,
     FastMcp,
     Python,
+    Rust,
     TypeScript,
 }
 
@@ -39,12 +40,14 @@ impl Front {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Inspector, Self::McpRemote, Self::FastMcp, Self::Python, Self::TypeScript];
-
-    /// Those that are compared at every server.  The others take a process for each session or
-    /// operation: what they are asked is in `restart.rs`.
-    pub(crate) const TABLED: [Self; 3] = [Self::FastMcp, Self::Python, Self::TypeScript];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Inspector,
+        Self::McpRemote,
+        Self::FastMcp,
+        Self::Python,
+        Self::Rust,
+        Self::TypeScript,
+    ];
 
     /// Where it stands in the document.
     pub(crate) const fn name(self) -> &'static str {
@@ -53,6 +56,7 @@ impl Kind {
             Self::McpRemote => "mcp-remote",
             Self::FastMcp => "fastmcp",
             Self::Python => "python",
+            Self::Rust => "rust",
             Self::TypeScript => "typescript",
         }
     }
@@ -62,8 +66,16 @@ impl Kind {
         match self {
             // On its own front side it is a server on stdio.
             Self::McpRemote => &[Front::Sse, Front::Streamable],
+            // It has left the older transport behind.
+            Self::Rust => &[Front::Streamable, Front::Stdio],
             _ => &[Front::Sse, Front::Streamable, Front::Stdio],
         }
+    }
+
+    /// Whether it is driven at this server: one that takes a process for each operation is not
+    /// where others have shown the same.
+    pub(crate) const fn visits(self, server: &Server) -> bool {
+        !matches!(self, Self::Inspector) || server.asks || server.url.is_some()
     }
 
     const fn sdk(self) -> Sdk {
@@ -72,6 +84,7 @@ impl Kind {
             Self::McpRemote | Self::TypeScript => Sdk::TypeScript,
             Self::FastMcp => Sdk::FastMcp,
             Self::Python => Sdk::Python,
+            Self::Rust => Sdk::Rust,
         }
     }
 }
@@ -111,7 +124,9 @@ impl Driver {
                 args.extend(["--header".to_owned(), format!("Authorization: Bearer {token}")]);
             }
             let program = env!("CARGO_BIN_EXE_gateway");
-            return json!({ "transport": "stdio", "command": program, "args": args });
+            return json!({
+                "transport": "stdio", "command": program, "args": args, "mode": "legacy",
+            });
         }
         self.over_http(wire, &url, token)
     }
@@ -121,6 +136,8 @@ impl Driver {
         match (&server.url, self.kind) {
             // Each of its runs would end a server that started for it, for seconds.
             (_, Kind::Inspector) | (None, Kind::McpRemote) => None,
+            // It has no words for what this one speaks at its port.
+            (Some((Wire::Sse, _)), Kind::Rust) => server.child(),
             (Some((wire, url)), _) => Some(self.over_http(*wire, url, None)),
             (None, _) => server.child(),
         }
@@ -128,7 +145,10 @@ impl Driver {
 
     fn over_http(&self, wire: Wire, url: &str, token: Option<&str>) -> Value {
         if self.kind != Kind::McpRemote {
-            return over(wire, url, token);
+            let mut connect = over(wire, url, token);
+            // Of the same revision as all others, where a client would rather begin with a later.
+            connect["mode"] = json!("legacy");
+            return connect;
         }
         let proxy = self.parts.third_party("mcp-remote/dist/proxy.js");
         let strategy = if wire == Wire::Sse { "sse-only" } else { "http-only" };

@@ -30,6 +30,7 @@ pub(crate) struct Row {
 const THIRD_PARTY: &str = include_str!("../../../../../fixtures/real/third-party/package.json");
 const FASTMCP: &str = include_str!("../../../../../fixtures/real/requirements-fastmcp.txt");
 const PYTHON: &str = include_str!("../../../../../fixtures/real/requirements-clients.txt");
+const RUST: &str = include_str!("../../../../../fixtures/clients/rmcp/Cargo.toml");
 const NODE: &str = include_str!("../../../../../fixtures/real/package.json");
 
 /// The client's name and version.
@@ -53,6 +54,7 @@ pub(crate) fn title(kind: Kind) -> String {
             version("mcp", FASTMCP)
         ),
         Kind::Python => format!("Python SDK {}", version("mcp", PYTHON)),
+        Kind::Rust => format!("Rust SDK (rmcp) {}", version("rmcp", RUST)),
         Kind::TypeScript => {
             format!("TypeScript SDK {}", version("@modelcontextprotocol/sdk", NODE))
         }
@@ -67,16 +69,17 @@ const fn note(kind: Kind) -> &'static str {
              no progress, has no roots to tell, declares neither sampling nor elicitation, and shows no notification: \
              `logging` is `–` although the level is set, and so is `list_changed`. It is compared \
              with the TypeScript SDK at the server itself: a server on stdio would be started \
-             by each operation."
+             by each operation. So it is not driven at all of them."
         }
         Kind::McpRemote => {
             "It is a server on stdio in front of one over HTTP: what it is itself compared with \
              at servers on stdio is the TypeScript SDK, which drives it."
         }
         Kind::FastMcp => {
-            "It asks for 2026-07-28 first and falls back; at a server itself it was made to begin \
-             with `initialize`, since some of these servers speak that revision too."
+            "It would ask for 2026-07-28 first; it was made to begin with `initialize`, here as at \
+             the servers themselves."
         }
+        Kind::Rust => "It has no HTTP+SSE.",
         Kind::Python | Kind::TypeScript => "",
     }
 }
@@ -108,11 +111,20 @@ server offers nothing of the kind, or is not asked. Every session speaks 2025-11
 | sampling, elicitation, roots | the server's question, and its answer with what the client said |
 | list_changed | that it arrives, and of the demo server the list after it |
 
+<!-- inspector -->
+<!-- end of inspector -->
+
+<!-- mcp-remote -->
+<!-- end of mcp-remote -->
+
 <!-- fastmcp -->
 <!-- end of fastmcp -->
 
 <!-- python -->
 <!-- end of python -->
+
+<!-- rust -->
+<!-- end of rust -->
 
 <!-- typescript -->
 <!-- end of typescript -->

@@ -135,7 +135,9 @@ pub(crate) fn pinned(package: &str, pins: &str) -> String {
         let line = line.trim().trim_end_matches(',');
         let npm = line.strip_prefix(&format!("\"{package}\": \""));
         let version = npm.and_then(|it| it.strip_suffix('"'));
-        version.or_else(|| line.strip_prefix(&format!("{package}==")))
+        let cargo = line.strip_prefix(&format!("{package} = {{ version = \"="));
+        let cargo = cargo.and_then(|it| it.split('"').next());
+        version.or(cargo).or_else(|| line.strip_prefix(&format!("{package}==")))
     });
     format!("{short} {}", version.unwrap_or_else(|| panic!("{package} is not pinned")))
 }
