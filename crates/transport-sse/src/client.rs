@@ -394,7 +394,7 @@ fn pass_on(target: &HttpTarget, item: Item, board: &Switchboard) -> Result<(), T
         Item::Event(pause) => debug!(server, ?pause, "nothing to resume on this wire"),
         Item::Endpoint(_) => warn!(server, "it tried to move its endpoint: ignored"),
         Item::Malformed { asks: true, error, .. } => {
-            warn!(server, %error, "it sent what is too long: dropped");
+            warn!(server, %error, "it asked or told what cannot be read: dropped");
         }
         Item::Malformed { id: None, error: ParseError::TooLarge { max, .. }, .. } => {
             // Whoever waits for it would wait in vain.

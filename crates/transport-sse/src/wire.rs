@@ -284,13 +284,10 @@ impl Decoder {
                 self.batch.extend(messages);
                 self.batch.pop_front().map(|message| Item::Event(message.into()))
             }
-            Err(error @ ParseError::TooLarge { .. }) => {
-                let found = Salvaged::from_line(&data);
-                let id = found.id.filter(|_| !found.asks);
-                Some(Item::Malformed { id, asks: found.asks, error })
-            }
             Err(error) => {
-                Some(Item::Malformed { id: Message::salvage_id(&data), asks: false, error })
+                let found = Salvaged::from_line(&data);
+                let id = Message::salvage_id(&data).or(found.id).filter(|_| !found.asks);
+                Some(Item::Malformed { id, asks: found.asks, error })
             }
         }
     }

@@ -153,6 +153,16 @@ fn what_is_no_message_does_not_end_the_stream() {
     check(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"a\xff\"}\n\n", "message - a\u{fffd}\n");
 }
 
+/// A broken question is not taken for the answer to a request of ours that has the same id.
+#[test]
+fn what_is_broken_and_asks_answers_nothing() {
+    check(
+        b"data: {\"jsonrpc\":\"1.0\",\"id\":7,\"method\":\"roots/list\"}\n\n\
+          data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}\n\n",
+        "asks - -32600\nmalformed 7 -32700\n",
+    );
+}
+
 #[test]
 fn an_id_is_bounded() {
     for (len, shown) in [(500, true), (EVENT_ID_LEN_MAX, true), (EVENT_ID_LEN_MAX + 1, false)] {
