@@ -4,7 +4,9 @@
 
 mod behind;
 mod eras;
+pub(crate) mod joints;
 pub(crate) mod next;
+mod shape;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use aggregate::{Rights, Shaped};
 use auth::{Access, Guard, Token, TokenHash};
 use era::front::Front;
 use gateway_config::{
@@ -23,10 +26,7 @@ use mcp_jsonrpc::{
     Era, Limits,
     transport::{InboxMax, Transport},
 };
-use router::{
-    filter::{Filtered, ToolFilter},
-    server::{self, CallTimeouts, Options, ReplayMax, Restart, Server, Wire},
-};
+use router::server::{self, CallTimeouts, Options, ReplayMax, Restart, Server, Wire};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::body::Patience;
@@ -39,6 +39,7 @@ pub(crate) use eras::front_options;
 use crate::{
     door::{Door, Entry},
     home,
+    joint::{self, Joints},
     origin::Origins,
 };
 
@@ -55,7 +56,27 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
         servers.insert(server.name.clone(), Arc::new(entry));
     }
     let (began, draining) = (Instant::now(), CancellationToken::new());
-    Ok(Door { servers, ..empty(config, began, draining) })
+    let (joints, _) = joints::joints(config, &servers, &Joints::new())?;
+    Ok(Door { servers, joints, ..empty(config, began, draining) })
+}
+
+/// A house for its owner alone, who may use everything: of all servers, or of a group's, which are
+/// called this in it.
+pub(crate) fn opened(mut config: Config, group: Option<&str>) -> Result<(Door, String), String> {
+    if let Some(group) = group
+        && !config.groups.contains_key(group)
+    {
+        let names: Vec<&str> = config.groups.keys().map(String::as_str).collect();
+        return Err(match names.as_slice() {
+            [] => format!("there is no group `{group}`, nor any other"),
+            names => format!("there is no group `{group}`; there is {}", names.join(", ")),
+        });
+    }
+    config.servers.values_mut().for_each(|it| it.guard = gateway_config::Guard::Open);
+    config.groups.values_mut().for_each(|it| it.guard = gateway_config::Guard::Open);
+    config.aggregate.enabled = true;
+    let name = group.map_or_else(|| joint::ALL.to_owned(), |group| format!("g/{group}"));
+    Ok((door(&config).map_err(|error| error.to_string())?, name))
 }
 
 /// The door of a house without servers.
@@ -68,6 +89,7 @@ fn empty(config: &Config, began: Instant, draining: CancellationToken) -> Door {
         guard: guard(config),
         origins: Origins::new(config),
         servers: BTreeMap::new(),
+        joints: Joints::new(),
         disabled: config
             .servers
             .values()
@@ -117,7 +139,7 @@ fn fresh(
     let mut named = server.clone();
     named.name = name.to_owned();
     let rooms = rooms(config, &named, behind)?;
-    let outermost = outermost(server, &rooms.front);
+    let outermost = outermost(config, server, &rooms.front);
     let sse =
         transport_sse::server::Server::new(Arc::clone(&outermost), sse_options(config, server));
     let mut entry = entry(config, server, rooms, (outermost, Arc::new(sse)));
@@ -126,12 +148,17 @@ fn fresh(
 }
 
 /// What clients' sessions are with.
-pub fn outermost(server: &ServerConfig, front: &Front) -> Arc<dyn Transport> {
+pub fn outermost(config: &Config, server: &ServerConfig, front: &Front) -> Arc<dyn Transport> {
     let front = Arc::new(front.clone());
-    match &server.tools {
-        None => front,
-        Some(tools) => Arc::new(Filtered::new(front, tool_filter(tools))),
+    let (shape, of_tokens) = (shape::shape(&server.shape), shape::of_tokens(&config.tokens));
+    if shape.is_none() && of_tokens.is_empty() {
+        return front;
     }
+    let rights = Rights::new(move |caller| {
+        let shape = caller.subject.as_deref().and_then(|name| of_tokens.get(name));
+        Some(shape.into_iter().cloned().collect())
+    });
+    Arc::new(Shaped::new(front, shape.into_iter().collect(), rights))
 }
 
 /// The rooms in front of a server.
@@ -145,6 +172,7 @@ fn entry(
     let options = streamable_options(config, server, rooms.way.mirrors.clone());
     let streamable = transport_streamable::server::Server::new(outermost, &*mcp_path, options);
     Entry {
+        member: Arc::new(rooms.server.clone()),
         rooms,
         streamable,
         sse,
@@ -314,16 +342,6 @@ fn streamable_options(
         mirrors,
         limits: front_limits(config),
         ..transport_streamable::server::ServerOptions::default()
-    }
-}
-
-fn tool_filter(tools: &gateway_config::ToolFilter) -> ToolFilter {
-    let set = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-    match tools {
-        gateway_config::ToolFilter::Allow(names) => ToolFilter::Allow(set(names)),
-        gateway_config::ToolFilter::Block(names) => ToolFilter::Block(set(names)),
-        // A filter this version does not know hides everything rather than nothing.
-        _ => ToolFilter::Allow([].into()),
     }
 }
 

@@ -21,6 +21,8 @@ and the one before stays.";
 const STDIO_EXAMPLES: &str = "\
 Examples:
   gateway stdio postgres --config gateway.json
+  gateway stdio --config gateway.json
+  gateway stdio --group dev --config gateway.json
   gateway stdio https://mcp.example.org/mcp --header 'Authorization: Bearer TOKEN'";
 
 /// One door to any number of MCP servers.
@@ -46,9 +48,11 @@ pub enum Command {
     Reload(Reload),
     /// Say what a configuration means, secrets masked; exit code 2 if it is wrong
     Check(Check),
-    /// Offer one server on standard input and output, for clients that only speak stdio
+    /// Offer servers on standard input and output, for clients that only speak stdio
     #[command(after_help = STDIO_EXAMPLES)]
     Stdio(Stdio),
+    /// Start the servers of a configuration, and say which tools they have, under which names
+    Tools(Tools),
     /// Show or rotate the keys that session ids are sealed with
     Key(Key),
     /// Ask a running gateway how its servers are; exit code 1 if one is not well
@@ -109,12 +113,38 @@ pub struct Check {
     pub json: bool,
 }
 
+/// `gateway tools`.
+#[derive(Debug, Args)]
+pub struct Tools {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "MCP_GATEWAY_CONFIG")]
+    pub config: PathBuf,
+    /// Those of a group, under their names there
+    #[arg(short, long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Those of one server alone
+    #[arg(short, long, value_name = "NAME")]
+    pub server: Option<String>,
+    /// How long to wait for a server, in seconds
+    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    pub wait: u64,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What is logged, on standard error
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "error")]
+    pub log_level: LogLevel,
+}
+
 /// `gateway stdio`.
 #[derive(Debug, Args)]
 pub struct Stdio {
-    /// A server of the configuration, or the URL of a remote one
-    #[arg(value_name = "NAME|URL")]
-    pub server: String,
+    /// A server of the configuration, or the URL of a remote one; without: all servers as one
+    #[arg(value_name = "NAME|URL", conflicts_with = "group")]
+    pub server: Option<String>,
+    /// The servers of a group, as one
+    #[arg(short, long, value_name = "NAME")]
+    pub group: Option<String>,
     /// The configuration file
     #[arg(short, long, value_name = "FILE", env = "MCP_GATEWAY_CONFIG")]
     pub config: Option<PathBuf>,

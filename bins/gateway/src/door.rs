@@ -12,7 +12,7 @@ use hyper::{
     body::{Body, Bytes},
     header::{ACCEPT, HeaderMap, ORIGIN},
 };
-use mcp_jsonrpc::transport::Caller;
+use mcp_jsonrpc::transport::{Caller, Transport};
 use router::{
     keep::Keeping,
     route::{self, Door as Way, Route},
@@ -29,6 +29,7 @@ use crate::{
     assemble::Rooms,
     head::Unreadable,
     home::{self, Overview, ServerOverview},
+    joint::{self, Joint, Joints},
     origin::Origins,
 };
 
@@ -46,6 +47,8 @@ pub struct Door {
     pub(crate) guard: Guard,
     pub(crate) origins: Origins,
     pub(crate) servers: BTreeMap<String, Arc<Entry>>,
+    /// All of them as one, and groups of them.
+    pub(crate) joints: Joints,
     /// The servers that are configured and not served.
     pub(crate) disabled: BTreeSet<String>,
     /// The servers that an earlier configuration had, as many as are remembered.
@@ -59,6 +62,8 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) rooms: Rooms,
+    /// The same, as one of many that are offered as one.
+    pub(crate) member: Arc<dyn Transport>,
     pub(crate) streamable: transport_streamable::server::Server,
     pub(crate) sse: Arc<transport_sse::server::Server>,
     pub(crate) access: Access,
@@ -126,12 +131,19 @@ impl Door {
         }
         let path = request.uri().path();
         let path = path.strip_prefix(self.base_path.as_str()).unwrap_or(path);
-        let (name, way) = match Route::read(path) {
-            Some(Route::Server(name, way)) => (name, way),
+        let found = match Route::read(path) {
+            Some(Route::Server(name, way)) => {
+                let found = self.servers.get_key_value(name);
+                found.map(|(name, entry)| (name, entry, way, format!("/{name}")))
+            }
+            Some(route @ (Route::All(way) | Route::Group(_, way))) => {
+                let joint = joint::meant(route).and_then(|it| self.joints.get_key_value(&it));
+                joint.map(|(name, it)| (name, &it.entry, way, joint::path_of(name)))
+            }
             Some(route) => return self.service(route, request.method(), request.headers()),
-            None => return self.lost(path, request.headers()),
+            None => None,
         };
-        let Some((name, entry)) = self.servers.get_key_value(name) else {
+        let Some((name, entry, way, at)) = found else {
             return self.lost(path, request.headers());
         };
         line.server(name, entry.rooms.server.name(), way, entry.logged);
@@ -143,9 +155,8 @@ impl Door {
         let (meant, asking) = (Entry::meant(way, request.method()), caller.clone());
         let mut response = entry.handle(way, request, caller).await;
         answer::guide(&mut response, || {
-            let meant = format!("{}/{name}/{}", self.base_path, meant.as_str());
-            let servers = self.servers.iter().map(|(name, entry)| (name, &**entry));
-            let open = servers.filter(|(_, entry)| entry.access.admits(&asking));
+            let meant = format!("{}{at}/{}", self.base_path, meant.as_str());
+            let open = self.all().filter(|(_, entry)| entry.access.admits(&asking));
             Routes { meant, all: routes_of(open.collect()) }
         });
         response
@@ -177,7 +188,7 @@ impl Door {
                 Ok(_) => answer::json(StatusCode::OK, &self.overview(headers)),
                 Err(denied) => self.turn_away(&denied, headers),
             },
-            Route::Home | Route::Server(..) => self.home(headers),
+            _ => self.home(headers),
         }
     }
 
@@ -234,8 +245,10 @@ impl Door {
 
     /// What this caller may know of the servers.
     fn overview(&self, headers: &HeaderMap) -> Overview {
-        let seen = self.visible(headers);
-        let servers: Vec<_> = seen.map(|(_, entry)| entry.overview()).collect();
+        let sees = |entry: &Entry| self.guard.admit(headers, &entry.access).is_ok();
+        let seen = self.servers.values().filter(|entry| sees(entry));
+        let servers: Vec<_> = seen.map(|entry| entry.overview()).collect();
+        let joints = self.joints.iter().filter(|(_, it)| sees(&it.entry));
         let well = servers.iter().all(|server| home::is_well(server.status.state));
         Overview {
             name: self.name.clone(),
@@ -243,15 +256,21 @@ impl Door {
             uptime_secs: self.began.elapsed().as_secs(),
             status: if well { "ok" } else { "degraded" },
             servers,
+            aggregates: joints.map(|(name, it)| it.overview(name)).collect(),
         }
+    }
+
+    /// Everything that has a door: servers, and many as one.
+    fn all(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        let servers = self.servers.iter().map(|(name, entry)| (name, &**entry));
+        servers.chain(self.joints.iter().map(|(name, it)| (name, &*it.entry)))
     }
 
     fn visible<'a>(
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a String, &'a Entry)> + 'a {
-        let servers = self.servers.iter().map(|(name, entry)| (name, &**entry));
-        servers.filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
+        self.all().filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
     }
 
     /// Says what would have been found, so that a wrong path is one look away from a right one.
@@ -280,6 +299,8 @@ impl Door {
                 format!("server `{name}` was removed from the configuration")
             }
             Some(Route::Server(name, _)) => format!("there is no server `{name}`"),
+            Some(Route::Group(name, _)) => format!("there is no group `{name}`"),
+            Some(Route::All(_)) => "servers are not offered as one here".to_owned(),
             _ => format!("there is nothing at `{shown}`"),
         };
         Refusal::new(StatusCode::NOT_FOUND, what)
@@ -290,7 +311,8 @@ impl Door {
 
     /// The route that was probably meant.
     fn nearest(&self, path: &str, visible: &[(&String, &Entry)]) -> Option<String> {
-        let nearest = route::nearest(path, visible.iter().map(|(name, _)| name.as_str()));
+        let names = visible.iter().map(|(name, _)| name.as_str());
+        let nearest = route::nearest(path, names.filter(|name| *name != joint::ALL));
         let wanted = if path.contains("sse") { Way::Sse } else { Way::Mcp };
         nearest.map(|name| format!("{}/{name}/{}", self.base_path, wanted.as_str()))
     }
@@ -317,6 +339,11 @@ impl Door {
         self.servers.iter().map(|(name, entry)| (name.as_str(), &entry.rooms.server))
     }
 
+    /// Many servers as one, by their name here.
+    pub(crate) fn joint(&self, name: &str) -> Option<&Arc<Joint>> {
+        self.joints.get(name)
+    }
+
     /// A server that the gateway is not to run without, and that failed.
     pub fn failed_required(&self) -> Option<&str> {
         let mut vital = self.servers.iter().filter(|(_, entry)| entry.vital);
@@ -329,18 +356,22 @@ impl Door {
             entry.rooms.server.keep(keeping.clone());
             entry.rooms.front.seal_with(&keeping.keyring);
         }
+        self.joints.values().for_each(|joint| joint.keep(keeping));
     }
 
     /// Starts every server that starts with the gateway.
     pub fn start(&self) {
         self.servers.values().for_each(|entry| entry.rooms.server.start());
+        self.joints.values().for_each(|joint| joint.entry.rooms.server.start());
     }
 
     /// Takes no new work, lets what runs end for up to `grace`, and ends the servers.
     pub async fn shut_down(&self, grace: Duration) {
         self.draining.cancel();
+        let joints = self.joints.values().map(|joint| joint.shut_down(grace, SHUTTING_DOWN));
         let servers = self.servers.values().map(|entry| entry.shut_down(grace, SHUTTING_DOWN));
-        futures::future::join_all(servers).await;
+        // At once: a server lets what runs end, and so what waits for it.
+        tokio::join!(futures::future::join_all(joints), futures::future::join_all(servers));
     }
 }
 

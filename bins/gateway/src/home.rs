@@ -5,6 +5,8 @@ use gateway_config::ServerConfig;
 use router::status::{State, Status};
 use serde::Serialize;
 
+use crate::joint::JointOverview;
+
 /// What `GET /` and `GET /status` answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +21,9 @@ pub struct Overview {
     pub status: &'static str,
     /// Each server.
     pub servers: Vec<ServerOverview>,
+    /// All of them as one, and groups of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aggregates: Vec<JointOverview>,
 }
 
 /// One server, and where it is to be had.
@@ -154,6 +159,7 @@ mod tests {
             uptime_secs: 1,
             status: "degraded",
             servers: vec![server],
+            aggregates: Vec::new(),
         });
         assert!(page.contains("a&lt;b&gt;") && page.contains("&lt;script&gt;"), "{page}");
         assert!(!page.contains("<script>"));

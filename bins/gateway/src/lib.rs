@@ -23,6 +23,7 @@ mod given;
 mod head;
 pub mod home;
 pub mod house;
+pub mod joint;
 mod lent;
 pub mod listen;
 pub mod log;

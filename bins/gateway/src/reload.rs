@@ -176,7 +176,7 @@ impl Reloader {
         let next = next::next((&was, &door), &config, |server| {
             door.servers.get(&server.name).is_some_and(|entry| entry.ca != next::stamp_of(server))
         });
-        let Next { door: next_door, steps } = match next {
+        let Next { door: next_door, steps, changes } = match next {
             Ok(next) => next,
             Err(error) => {
                 return Report {
@@ -205,7 +205,7 @@ impl Reloader {
         let config = Arc::new(config);
         self.state.reconfigure(&config);
         next_door.keep(&self.state.keeping());
-        apply::apply(&self.house, (&was, &config), (next_door, steps));
+        apply::apply(&self.house, (&was, &config), (next_door, steps, changes));
         self.config.store(Arc::clone(&config));
         *now = Now { config, tls };
         report

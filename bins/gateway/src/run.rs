@@ -8,6 +8,7 @@ mod reload;
 mod serve;
 mod status;
 mod stdio;
+mod tools;
 
 use std::{
     io::{self, Write},
@@ -23,6 +24,7 @@ pub async fn command(command: Command) -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::Reload(reload) => reload::run(&reload).await,
         Command::Stdio(stdio) => stdio::run(stdio).await,
+        Command::Tools(tools) => tools::run(&tools).await,
         Command::Key(key) => key::run(&key),
         Command::Status(status) => status::run(&status).await,
     }

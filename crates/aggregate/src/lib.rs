@@ -22,9 +22,11 @@ mod questions;
 mod scope;
 mod server;
 mod session;
+mod shaped;
 mod shown;
 
 pub use member::{Member, Rights};
 pub use options::{About, Options, Stale};
 pub use server::{Aggregate, Status};
+pub use shaped::Shaped;
 pub use shown::{Missing, Shown};

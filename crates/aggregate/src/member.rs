@@ -50,7 +50,7 @@ impl Member {
 
     /// What becomes of its entries for this caller; none if it is not to be seen.
     pub(crate) fn shapes_for(&self, caller: &Caller) -> Option<Vec<Arc<Shape>>> {
-        let more = (self.rights.0)(caller)?;
+        let more = self.rights.of(caller)?;
         Some(self.shapes.iter().cloned().chain(more).collect())
     }
 }
@@ -62,6 +62,11 @@ impl Rights {
     /// hidden.
     pub fn new(of: impl Fn(&Caller) -> Option<Vec<Arc<Shape>>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(of))
+    }
+
+    /// What else is hidden from a caller or shown to it otherwise; none if all is hidden.
+    pub(crate) fn of(&self, caller: &Caller) -> Option<Vec<Arc<Shape>>> {
+        (self.0)(caller)
     }
 }
 

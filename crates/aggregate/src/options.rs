@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use catalogue::{Limits, Settings};
 use mcp_jsonrpc::transport::InboxMax;
-use seal::Keyring;
 
 /// How servers are shown as one, and how long anybody waits for them.
 #[derive(Clone, Debug)]
@@ -15,8 +14,6 @@ pub struct Options {
     pub view: Settings,
     /// How much of each server's lists is kept.
     pub limits: Limits,
-    /// What cursors are sealed with.
-    pub keyring: Keyring,
     /// How long an answer about all servers waits for one of them; without it then, and what is
     /// missing is named.
     pub member_timeout: Duration,
@@ -73,12 +70,11 @@ pub enum Stale {
 impl Options {
     /// The defaults: 10 s for a server, 2 minutes to open a session with one, 60 s for a page, 5 minutes for a list, 250 ms between
     /// announcements, 1 s to 1 minute before a server is asked again.
-    pub fn new(about: About, keyring: Keyring) -> Self {
+    pub fn new(about: About) -> Self {
         Self {
             about,
             view: Settings::default(),
             limits: Limits::default(),
-            keyring,
             member_timeout: Duration::from_secs(10),
             open_timeout: Duration::from_secs(120),
             page_timeout: Duration::from_secs(60),

@@ -7,18 +7,24 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, future::BoxFuture};
-use mcp_jsonrpc::transport::{
-    Caller, ErrorKind, Opening, Session, SessionId, Transport, TransportError,
+use mcp_jsonrpc::{
+    Id, Message, ProtocolVersion,
+    transport::{
+        Caller, ErrorKind, Exchange, Opening, Session, SessionId, Transport, TransportError,
+    },
 };
+use seal::Keyring;
+use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    answers,
     member::Member,
     options::Options,
     scope::{Key, Scope},
     session::{Talk, Talking},
-    shown::Missing,
+    shown::{Missing, Shown},
 };
 
 /// How many complaints about servers are remembered, so that each is logged once.
@@ -45,6 +51,7 @@ type Members = BTreeMap<Arc<str>, Arc<Member>>;
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     options: ArcSwap<Options>,
+    keyring: ArcSwap<Keyring>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     noted: Mutex<HashSet<Box<str>>>,
@@ -68,11 +75,13 @@ pub struct Status {
 // === impl Aggregate ===
 
 impl Aggregate {
-    /// These servers as one called `name`.  Nothing is opened yet.
-    pub fn new(name: &str, members: Vec<Member>, options: Options) -> Self {
+    /// These servers as one called `name`, with cursors that `keyring` seals.  Nothing is opened
+    /// yet.
+    pub fn new(name: &str, members: Vec<Member>, options: Options, keyring: Keyring) -> Self {
         let shared = Arc::new(Shared {
             name: name.into(),
             options: ArcSwap::from_pointee(options),
+            keyring: ArcSwap::from_pointee(keyring),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             noted: Mutex::default(),
@@ -86,6 +95,11 @@ impl Aggregate {
         &self.inner().shared.name
     }
 
+    /// Seals cursors with these keys from now on.
+    pub fn keep(&self, keyring: Keyring) {
+        self.inner().shared.keyring.store(Arc::new(keyring));
+    }
+
     /// Shows these servers from now on.  Sessions go on; their clients are told which lists have
     /// changed.
     pub fn reconfigure(&self, members: Vec<Member>, options: Options) {
@@ -96,6 +110,26 @@ impl Aggregate {
         for scope in scopes {
             scope.reconfigure(inner.members_for(scope.caller()));
         }
+    }
+
+    /// What this caller is shown who can be asked nothing, with all that can be had in time.
+    ///
+    /// # Errors
+    /// No session can be opened.
+    pub async fn look(&self, caller: &Caller) -> Result<Arc<Shown>, TransportError> {
+        let version = ProtocolVersion::LATEST_LEGACY;
+        let hello = json!({
+            "protocolVersion": version.as_str(),
+            "capabilities": {},
+            "clientInfo": { "name": "mcp-gateway", "version": env!("CARGO_PKG_VERSION") },
+        });
+        let hello = Message::request(&Id::from(0), "initialize", &hello);
+        let hello = Exchange::new(hello.map_err(answers::unwritten)?, caller.clone());
+        let talk = Talk::new(Arc::clone(self.inner()), caller.clone());
+        Session::send(&Talking(Arc::clone(&talk)), hello).await?;
+        let shown = talk.shown();
+        talk.close().await;
+        shown.ok_or_else(answers::uninitialized)
     }
 
     /// What it looks like now.
@@ -208,6 +242,10 @@ impl Inner {
 impl Shared {
     pub(crate) fn options(&self) -> Arc<Options> {
         self.options.load_full()
+    }
+
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
     }
 
     /// Does this until it is done, or nothing more is to be done.

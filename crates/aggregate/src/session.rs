@@ -104,6 +104,11 @@ impl Talk {
         &self.questions
     }
 
+    /// What it is shown now, once it has begun.
+    pub(crate) fn shown(&self) -> Option<Arc<Shown>> {
+        self.scope().map(|it| it.shown())
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.over.is_cancelled()
     }

@@ -10,6 +10,7 @@
 //!
 //! Nothing here does I/O, waits or keeps time: whoever asks servers and answers clients does.
 
+pub mod alone;
 mod catalogue;
 mod direct;
 mod glob;

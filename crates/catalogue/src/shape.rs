@@ -210,7 +210,7 @@ impl Hint {
 
 impl Override {
     /// What several say together; the later counts.
-    fn all(overrides: &[&Self]) -> Option<Self> {
+    pub(crate) fn all(overrides: &[&Self]) -> Option<Self> {
         overrides.iter().fold(None, |before: Option<Self>, it| {
             let mut all = before.unwrap_or_default();
             all.name = it.name.clone().or(all.name);

@@ -2,7 +2,7 @@
 
 mod about;
 mod cursor;
-mod listing;
+pub(crate) mod listing;
 mod places;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

@@ -90,6 +90,20 @@ pub(crate) fn references(cx: &mut Cx<'_>, config: &Config) {
             complain(cx, &key, format!("there is no server {server:?}"), help);
         }
     }
+    for group in config.groups.values() {
+        let ours = join("groups", &group.name);
+        for server in group.servers.keys().filter(|name| !config.servers.contains_key(*name)) {
+            let help = did_you_mean(server, config.servers.keys().map(String::as_str));
+            let key = format!("{ours}.servers");
+            complain(cx, &key, format!("there is no server {server:?}"), help);
+        }
+        let Guard::Tokens(names) = &group.guard else { continue };
+        for name in names.iter().filter(|name| config.tokens.iter().all(|it| it.name != **name)) {
+            let help = did_you_mean(name, config.tokens.iter().map(|entry| entry.name.as_str()));
+            let what = format!("there is no token {name:?} in `gateway.tokens`");
+            complain(cx, &format!("{ours}.tokens"), what, help);
+        }
+    }
     for server in config.servers.values() {
         let Guard::Tokens(names) = &server.guard else { continue };
         for name in names {

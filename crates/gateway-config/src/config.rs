@@ -15,10 +15,12 @@ use crate::{
     dialect::{self, Dialect},
     env::{Env, NotingEnv, SystemEnv},
     file::FILE_LEN_MAX,
+    group::{AggregateConfig, GroupConfig},
     problem::{ConfigError, Note, Origin, Problem},
     secret::{Secret, Text},
     server::{ServerConfig, Upstream},
     settings::{Limits, Timeouts},
+    shaping::Shaping,
     url::Url,
     words::{Accept, Compat, EndpointStyle, LogFormat, LogLevel},
 };
@@ -76,6 +78,10 @@ pub struct Config {
     pub server_version: Option<String>,
     /// The servers behind, by name.
     pub servers: BTreeMap<String, ServerConfig>,
+    /// How all of them are offered as one.
+    pub aggregate: AggregateConfig,
+    /// Chosen parts of several, by name.
+    pub groups: BTreeMap<String, GroupConfig>,
     /// What the operator should know.
     pub notes: Vec<Note>,
     /// What was said in the file, by the path of our own schema.
@@ -143,6 +149,8 @@ pub struct TokenEntry {
     pub secret: TokenSecret,
     /// Which servers it opens.
     pub servers: TokenScope,
+    /// What is shown of them to who brings it.
+    pub shape: Shaping,
 }
 
 /// What a caller has to know. `Debug` shows nothing of it.
@@ -218,6 +226,8 @@ impl Default for Config {
             server_name: "mcp-gateway".to_owned(),
             server_version: None,
             servers: BTreeMap::new(),
+            aggregate: AggregateConfig::default(),
+            groups: BTreeMap::new(),
             notes: Vec::new(),
             given: BTreeMap::new(),
         }
@@ -312,6 +322,11 @@ impl Config {
     /// Every value that somebody gave, by its path in our own schema: all others are defaults.
     pub fn given(&self) -> impl Iterator<Item = (&str, &Given)> {
         self.given.iter().map(|(key, given)| (key.as_str(), given))
+    }
+
+    /// The servers that are offered as one.
+    pub fn aggregated(&self) -> impl Iterator<Item = &ServerConfig> {
+        self.enabled().filter(|server| server.aggregated)
     }
 
     /// The servers that are to be served.

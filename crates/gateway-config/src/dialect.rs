@@ -13,7 +13,7 @@ use crate::{
 };
 
 mod clients;
-mod entry;
+pub(crate) mod entry;
 mod own;
 mod tbxark;
 mod upstream;

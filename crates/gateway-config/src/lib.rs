@@ -38,6 +38,7 @@ mod config;
 mod dialect;
 mod env;
 mod file;
+mod group;
 mod names;
 mod problem;
 mod quantity;
@@ -48,6 +49,7 @@ mod schema;
 mod secret;
 mod server;
 mod settings;
+mod shaping;
 mod substitute;
 mod tokens;
 mod url;
@@ -62,12 +64,16 @@ pub use crate::{
     dialect::Dialect,
     env::{Env, FixedEnv, SystemEnv, VALUE_LEN_MAX},
     file::FILE_LEN_MAX,
+    group::{AggregateConfig, GroupConfig, GroupServer, Naming},
     names::{NAME_LEN_MAX, RESERVED},
     problem::{ConfigError, Note, Origin, PROBLEM_COUNT_MAX, Place, Problem},
     reference::reference,
     secret::{Secret, Text},
-    server::{Guard, Protocol, Remote, ServerConfig, Stdio, ToolFilter, Upstream},
+    server::{Guard, Protocol, Remote, ServerConfig, Stdio, Upstream},
     settings::{Limits, Restart, Timeouts},
+    shaping::{Argument, Filter, Override, Rule, Shaping},
     url::Url,
-    words::{Accept, Compat, EndpointStyle, Isolation, LogFormat, LogLevel, Startup},
+    words::{
+        Accept, Compat, EndpointStyle, Isolation, LogFormat, LogLevel, Prefix, Stale, Startup,
+    },
 };

@@ -34,6 +34,16 @@ pub(crate) struct BadName {
     pub(crate) suggestion: String,
 }
 
+/// Checks a group's name: it has a place of its own, so that nothing is taken.
+pub(crate) fn check_group(name: &str) -> Result<(), BadName> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=NAME_LEN_MAX).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    let what = "a group's name is 1 to 128 letters, digits, `-` and `_`".to_owned();
+    Err(BadName { what, suggestion: sanitize(name).replace('.', "-") })
+}
+
 /// Checks a name. `slashes`: it may be a path, as TBXark's keys may.
 pub(crate) fn check(name: &str, slashes: bool) -> Result<(), BadName> {
     let bad = |what: &str| Err(BadName { what: what.to_owned(), suggestion: sanitize(name) });

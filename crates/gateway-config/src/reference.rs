@@ -47,9 +47,15 @@ pub fn reference() -> String {
         ("`gateway.log`", Scope::Log),
         ("`gateway.limits`", Scope::Limits),
         ("`gateway.timeouts`", Scope::Timeouts),
+        ("`gateway.aggregate`", Scope::Aggregate),
         ("`mcpServers.NAME`", Scope::Server),
         ("`mcpServers.NAME.tools`", Scope::Tools),
+        ("`mcpServers.NAME.tools.override.NAME`", Scope::Override),
+        ("`mcpServers.NAME.tools.override.NAME.arguments.NAME`", Scope::Argument),
+        ("`mcpServers.NAME.prompts`", Scope::Filter),
         ("`mcpServers.NAME.restart`", Scope::Restart),
+        ("`groups.NAME`", Scope::Group),
+        ("`groups.NAME.servers.NAME`", Scope::GroupServer),
     ] {
         out.push_str(&format!(
             "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, TokenScope},
+    group::GroupConfig,
     problem::Origin,
     quantity::{show_duration, show_size},
     secret::MASK,
-    server::{Guard, Protocol, ServerConfig, Stdio, ToolFilter, Upstream},
+    server::{Guard, Protocol, ServerConfig, Stdio, Upstream},
 };
 
 /// The JSON form. Members may be added to it, but not renamed.
@@ -23,6 +24,10 @@ struct View {
     tls: bool,
     tokens: Vec<TokenView>,
     servers: Vec<ServerView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<GroupView>,
     given: BTreeMap<String, GivenView>,
     notes: Vec<NoteView>,
 }
@@ -54,6 +59,19 @@ struct ServerView {
     start_timeout: String,
     request_timeout: String,
     message_len_max: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupView {
+    name: String,
+    routes: Vec<String>,
+    servers: Vec<String>,
+    guard: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<String>,
+    prefix: String,
+    search: bool,
 }
 
 #[derive(Serialize)]
@@ -110,6 +128,9 @@ impl Config {
                 })
                 .collect(),
             servers: self.servers.values().map(|server| self.server(server)).collect(),
+            all: (self.aggregate.enabled && self.aggregated().next().is_some())
+                .then(|| ["/mcp", "/sse"].map(|it| format!("{}{it}", self.base_path)).to_vec()),
+            groups: self.groups.values().map(|group| self.group(group)).collect(),
             given: self
                 .given()
                 .map(|(key, given)| {
@@ -146,10 +167,7 @@ impl Config {
             startup: server.startup.to_string(),
             isolation: server.isolation.to_string(),
             guard: self.guard(server),
-            tools: server.tools.as_ref().map(|tools| match tools {
-                ToolFilter::Allow(names) => format!("only {}", names.join(", ")),
-                ToolFilter::Block(names) => format!("all but {}", names.join(", ")),
-            }),
+            tools: server.shape.tools.shown(),
             protocol: match &server.protocol {
                 Protocol::Auto => "auto".to_owned(),
                 Protocol::Pinned(revision) => revision.clone(),
@@ -157,6 +175,23 @@ impl Config {
             start_timeout: show_duration(server.start_timeout),
             request_timeout: show_duration(server.request_timeout),
             message_len_max: show_size(server.message_len_max),
+        }
+    }
+
+    fn group(&self, group: &GroupConfig) -> GroupView {
+        let route = |door| format!("{}/g/{}/{door}", self.base_path, group.name);
+        GroupView {
+            name: group.name.clone(),
+            routes: vec![route("mcp"), route("sse")],
+            servers: group.servers.keys().cloned().collect(),
+            guard: match &group.guard {
+                Guard::Inherit => "whom its servers are open to".to_owned(),
+                Guard::Open => "everybody, as far as its servers are".to_owned(),
+                Guard::Tokens(names) => format!("token {}", names.join(", ")),
+            },
+            tools: group.shape.tools.shown(),
+            prefix: group.naming.prefix.to_string(),
+            search: group.search,
         }
     }
 
@@ -202,6 +237,11 @@ impl Config {
             )?;
             server.write(out)?;
         }
+        if let Some(routes) = &view.all {
+            writeln!(out, "\nall servers as one")?;
+            writeln!(out, "  routes           {}", routes.join("  "))?;
+        }
+        view.groups.iter().try_for_each(|group| group.write(out))?;
         if !view.given.is_empty() {
             writeln!(out, "\ngiven")?;
             let width = self.given.keys().map(String::len).max().unwrap_or(0).min(44);
@@ -247,6 +287,22 @@ impl ServerView {
         }
         writeln!(out, "  open to          {}", self.guard)?;
         writeln!(out, "  startup          {}, isolation {}", self.startup, self.isolation)
+    }
+}
+
+// === impl GroupView ===
+
+impl GroupView {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "\ngroup {}", self.name)?;
+        writeln!(out, "  routes           {}", self.routes.join("  "))?;
+        writeln!(out, "  servers          {}", self.servers.join(", "))?;
+        if let Some(tools) = &self.tools {
+            writeln!(out, "  tools            {tools}")?;
+        }
+        writeln!(out, "  open to          {}", self.guard)?;
+        let search = if self.search { ", found by search" } else { "" };
+        writeln!(out, "  names            prefix {}{search}", self.prefix)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Our own schema: every key, what it used to be called, and what else people write.
 
-use crate::settings::{Limits, Restart, Timeouts};
+use crate::{
+    group::AggregateConfig,
+    settings::{Limits, Restart, Timeouts},
+};
 
 /// One key, for the reference.
 pub(crate) struct Key {
@@ -22,6 +25,12 @@ pub(crate) enum Scope {
     Timeouts,
     Server,
     Tools,
+    Filter,
+    Override,
+    Argument,
+    Aggregate,
+    Group,
+    GroupServer,
     Restart,
     /// An object of a foreign dialect, of which we know the keys we take and no others.
     Foreign,
@@ -36,6 +45,12 @@ const TOP: &[Row] = &[
         "object",
         "`{}`",
         "The servers behind, by name. An entry of another product's file can be pasted. A name is a route: letters, digits, `-`, `_`, `.`.",
+    ),
+    (
+        "groups",
+        "object",
+        "`{}`",
+        "Chosen parts of several servers as one, at `/g/NAME/mcp` and `/g/NAME/sse`: see [AGGREGATE.md](AGGREGATE.md).",
     ),
     ("$schema", "string", "", "For editors; ignored."),
 ];
@@ -100,6 +115,7 @@ const GATEWAY: &[Row] = &[
     ("log", "object", "", "Logging."),
     ("limits", "object", "", "What bounds the gateway."),
     ("timeouts", "object", "", "How long things may take."),
+    ("aggregate", "object", "", "How all servers are offered as one, at `/mcp` and `/sse`."),
     (
         "watch",
         "boolean",
@@ -148,6 +164,9 @@ const TOKEN: &[Row] = &[
     ("secret", "string", "", "The token; better `${VAR}` or `${file:path}` than written out."),
     ("sha256", "string", "", "Its SHA-256 in 64 hex digits, instead of `secret`."),
     ("servers", "`all` or list", "`all`", "Which servers it opens."),
+    ("tools", "object", "", "Which of their tools exist for it: see `mcpServers.NAME.tools`."),
+    ("prompts", "object", "", "Which of their prompts exist for it."),
+    ("resources", "object", "", "Which of their resources exist for it."),
 ];
 
 const LOG: &[Row] = &[
@@ -206,7 +225,17 @@ const SERVER: &[Row] = &[
         "`inherit`",
         "Who may come in: every token that opens it; everybody; the tokens of these names.",
     ),
-    ("tools", "object", "", "Which of its tools exist for clients."),
+    ("tools", "object", "", "Which of its tools exist for clients, and how they are shown."),
+    ("prompts", "object", "", "Which of its prompts exist for clients."),
+    ("resources", "object", "", "Which of its resources and templates exist for clients, by URI."),
+    (
+        "alias",
+        "string",
+        "its name",
+        "What precedes the names of its tools where many servers are one.",
+    ),
+    ("prefix", "`conflict`, `always`, `never`", "`gateway.aggregate.prefix`", "When it does."),
+    ("aggregate", "boolean", "`true`", "Whether it is one of those offered as one at `/mcp`."),
     (
         "protocol",
         "`auto` or a revision",
@@ -279,8 +308,63 @@ const SERVER: &[Row] = &[
     ("restart", "object", "", "What happens when it dies."),
 ];
 
-const TOOLS: &[Row] =
-    &[("allow", "list", "", "These only."), ("block", "list", "", "All but these.")];
+const TOOLS: &[Row] = &[
+    (
+        "allow",
+        "list",
+        "",
+        "These only: names, patterns (`get_*`, `?`), or what their annotations say (`readOnlyHint=true`).",
+    ),
+    ("block", "list", "", "None of these."),
+    ("override", "object", "", "Tools that are shown otherwise, by their servers' names for them."),
+];
+
+const FILTER: &[Row] = &[
+    ("allow", "list", "", "These only: names or URIs, or patterns of them."),
+    ("block", "list", "", "None of these."),
+];
+
+const OVERRIDE: &[Row] = &[
+    ("name", "string", "", "Its name for clients."),
+    ("description", "string", "", "Its description for clients."),
+    ("arguments", "object", "", "Its arguments, as far as something about them is otherwise."),
+];
+
+const ARGUMENT: &[Row] = &[
+    ("hide", "boolean", "", "It is not there."),
+    ("value", "any", "", "It is not there, and the server is always told this."),
+    ("default", "any", "", "The server is told this by whoever says nothing else."),
+];
+
+const GROUP: &[Row] = &[
+    (
+        "servers",
+        "list or object",
+        "required",
+        "Its servers: their names; or an object of them, with what is special about each here.",
+    ),
+    ("tools", "object", "", "Which tools of all of them exist here: see `mcpServers.NAME.tools`."),
+    ("prompts", "object", "", "Which prompts exist here."),
+    ("resources", "object", "", "Which resources exist here."),
+    (
+        "tokens",
+        "`inherit`, `open` or list",
+        "`inherit`",
+        "Who may come in. Whoever does sees those of its servers that are open to it anyway.",
+    ),
+    ("prefix", "`conflict`, `always`, `never`", "`gateway.aggregate.prefix`", "As there."),
+    ("separator", "string", "`gateway.aggregate.separator`", "As there."),
+    ("nameLenMax", "count", "`gateway.aggregate.nameLenMax`", "As there."),
+    ("search", "boolean", "`gateway.aggregate.search`", "As there."),
+];
+
+const GROUP_SERVER: &[Row] = &[
+    ("alias", "string", "the server's", "What precedes the names of its tools here."),
+    ("prefix", "`conflict`, `always`, `never`", "the server's", "When it does."),
+    ("tools", "object", "", "Which of its tools exist here."),
+    ("prompts", "object", "", "Which of its prompts exist here."),
+    ("resources", "object", "", "Which of its resources exist here."),
+];
 
 /// What other clients write for the same thing; taken in every server's entry.
 pub(crate) const SERVER_ALIASES: &[(&str, &str)] = &[
@@ -340,7 +424,12 @@ impl Scope {
             Self::Log => LOG,
             Self::Server => SERVER,
             Self::Tools => TOOLS,
-            Self::Limits | Self::Timeouts | Self::Restart | Self::Foreign => &[],
+            Self::Filter => FILTER,
+            Self::Override => OVERRIDE,
+            Self::Argument => ARGUMENT,
+            Self::Group => GROUP,
+            Self::GroupServer => GROUP_SERVER,
+            Self::Limits | Self::Timeouts | Self::Aggregate | Self::Restart | Self::Foreign => &[],
         }
     }
 
@@ -350,6 +439,7 @@ impl Scope {
             Self::Limits => Limits::keys(),
             Self::Timeouts => Timeouts::keys(),
             Self::Restart => Restart::keys(),
+            Self::Aggregate => AggregateConfig::keys(),
             _ => self.rows().iter().map(Key::from).collect(),
         }
     }
@@ -359,6 +449,7 @@ impl Scope {
             Self::Limits => Limits::NAMES.to_vec(),
             Self::Timeouts => Timeouts::NAMES.to_vec(),
             Self::Restart => Restart::NAMES.to_vec(),
+            Self::Aggregate => AggregateConfig::NAMES.to_vec(),
             _ => self.rows().iter().map(|(name, ..)| *name).collect(),
         }
     }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use crate::{
     secret::{Secret, Text},
     settings::{Limits, Restart, Timeouts},
+    shaping::Shaping,
     url::Url,
-    words::{Isolation, Startup},
+    words::{Isolation, Prefix, Startup},
 };
 
 /// One server behind. Two are equal if nothing about them has to change on a reload.
@@ -37,8 +38,14 @@ pub struct ServerConfig {
     pub isolation: Isolation,
     /// Who may come in.
     pub guard: Guard,
-    /// Which of its tools exist for clients; `None`: all.
-    pub tools: Option<ToolFilter>,
+    /// Which of its things exist for clients, and how they are shown.
+    pub shape: Shaping,
+    /// What precedes the names of its tools where many servers are one; `None`: its name.
+    pub alias: Option<String>,
+    /// When it does; `None`: as for all.
+    pub prefix: Option<Prefix>,
+    /// Whether it is one of those that are offered as one at `/mcp`.
+    pub aggregated: bool,
     /// One message from it, in bytes.
     pub message_len_max: usize,
     /// Its sessions in front.
@@ -130,16 +137,6 @@ pub enum Guard {
     Tokens(Vec<String>),
 }
 
-/// Which tools exist for clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ToolFilter {
-    /// These only.
-    Allow(Vec<String>),
-    /// All but these.
-    Block(Vec<String>),
-}
-
 /// Which revision of the protocol is spoken to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -178,7 +175,10 @@ impl ServerConfig {
             keep_alive_interval: timeouts.keep_alive_interval,
             isolation: Isolation::default(),
             guard: Guard::default(),
-            tools: None,
+            shape: Shaping::default(),
+            alias: None,
+            prefix: None,
+            aggregated: true,
             message_len_max: limits.message_len_max,
             session_max: limits.session_max,
             child_max: limits.child_max,
@@ -254,17 +254,5 @@ impl Remote {
     pub fn new(url: Url) -> Self {
         let connect_timeout = Timeouts::default().connect_timeout;
         Self { url, headers: BTreeMap::new(), ca: None, insecure_tls: false, connect_timeout }
-    }
-}
-
-// === impl ToolFilter ===
-
-impl ToolFilter {
-    /// Whether a tool exists for clients. Names are compared as they are.
-    pub fn admits(&self, tool: &str) -> bool {
-        match self {
-            Self::Allow(names) => names.iter().any(|name| name == tool),
-            Self::Block(names) => names.iter().all(|name| name != tool),
-        }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     config::{TokenEntry, TokenScope, TokenSecret},
     reader::{Cx, Read},
     secret::{Secret, Text},
+    shaping::Shaping,
 };
 
 /// A token shorter than this can be guessed.
@@ -39,7 +40,8 @@ impl Tokens {
             return entry.name.clone();
         }
         let name = self.free(name);
-        self.entries.push(TokenEntry { name: name.clone(), secret, servers });
+        let shape = Shaping::default();
+        self.entries.push(TokenEntry { name: name.clone(), secret, servers, shape });
         name
     }
 
@@ -47,6 +49,11 @@ impl Tokens {
     pub(crate) fn find(&self, secret: &TokenSecret) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.secret == *secret)?;
         Some(&entry.name)
+    }
+
+    /// What is shown to who brings a token.
+    pub(crate) fn shape(&mut self, name: &str) -> Option<&mut Shaping> {
+        self.entries.iter_mut().find(|entry| entry.name == name).map(|it| &mut it.shape)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

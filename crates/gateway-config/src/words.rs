@@ -42,6 +42,30 @@ words! {
 }
 
 words! {
+    /// When names of tools and prompts are preceded by their server's, where many servers are one.
+    pub enum Prefix {
+        /// Where another server has something by that name.
+        #[default]
+        Conflict = "conflict",
+        /// In every case.
+        Always = "always",
+        /// In no case.
+        Never = "never",
+    }
+}
+
+words! {
+    /// What is answered from a list that may have changed.
+    pub enum Stale {
+        /// What it is now.
+        #[default]
+        Wait = "wait",
+        /// What it was, with news to come.
+        Serve = "serve",
+    }
+}
+
+words! {
     /// What becomes of a request whose `Accept` does not list what the specification asks for.
     pub enum Accept {
         /// It is served.

@@ -3,7 +3,6 @@
 //! * [`route`] reads a path: which server, and by which door.
 //! * [`server`] is a [`Transport`](mcp_jsonrpc::transport::Transport) over another: it keeps the
 //!   sessions that clients have with one server, and the links behind that carry them.
-//! * [`filter`] is a `Transport` over another that hides tools.
 //! * [`status`] is what a server's life looks like from outside.
 //!
 //! The router knows neither HTTP nor processes.  It sees transports on both sides.
@@ -37,7 +36,6 @@ mod call;
 mod counts;
 #[cfg(test)]
 mod double;
-pub mod filter;
 mod handshake;
 pub mod keep;
 mod life;

@@ -5,6 +5,10 @@
 pub enum Route<'a> {
     /// A server, by one of its doors.
     Server(&'a str, Door),
+    /// All servers as one.
+    All(Door),
+    /// Some servers as one, by the name of their group.
+    Group(&'a str, Door),
     /// The page about the gateway itself.
     Home,
     /// `pong`.
@@ -29,6 +33,15 @@ pub enum Door {
 }
 
 impl Door {
+    fn read(segment: &str) -> Option<Self> {
+        Some(match segment {
+            "mcp" | "stream" => Self::Mcp,
+            "sse" => Self::Sse,
+            "message" | "messages" => Self::Messages,
+            _ => return None,
+        })
+    }
+
     /// The last segment of its path, as the gateway writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,14 +68,15 @@ impl<'a> Route<'a> {
             "status" => return Some(Self::Status),
             _ => (),
         }
+        if let Some(door) = Door::read(path) {
+            return Some(Self::All(door));
+        }
         let path = path.strip_prefix("servers/").unwrap_or(path);
         let (server, door) = path.rsplit_once('/')?;
-        let door = match door {
-            "mcp" | "stream" => Door::Mcp,
-            "sse" => Door::Sse,
-            "message" | "messages" => Door::Messages,
-            _ => return None,
-        };
+        let door = Door::read(door)?;
+        if let Some(group) = server.strip_prefix("g/") {
+            return (!group.is_empty() && !group.contains('/')).then_some(Self::Group(group, door));
+        }
         let is_name = !server.is_empty() && server.split('/').all(|part| !part.is_empty());
         is_name.then_some(Self::Server(server, door))
     }
@@ -106,12 +120,25 @@ mod tests {
             check(path, Some(Route::Server("postgres", Door::Messages)));
         }
         check("/fetch/s3cret/mcp", Some(Route::Server("fetch/s3cret", Door::Mcp)));
+        check("/mcp", Some(Route::All(Door::Mcp)));
+        check("/sse/", Some(Route::All(Door::Sse)));
+        check("/messages", Some(Route::All(Door::Messages)));
+        check("/g/dev/mcp", Some(Route::Group("dev", Door::Mcp)));
+        check("/g/dev/message", Some(Route::Group("dev", Door::Messages)));
         check("/", Some(Route::Home));
         check("/_healthz", Some(Route::Health));
         check("/readyz/", Some(Route::Ready));
-        for path in
-            ["", "mcp", "//mcp", "/postgres", "/postgres/", "/a//b/mcp", "/a/mcp/.well-known/x"]
-        {
+        for path in [
+            "",
+            "mcp",
+            "//mcp",
+            "/g//mcp",
+            "/g/a/b/mcp",
+            "/postgres",
+            "/postgres/",
+            "/a//b/mcp",
+            "/a/mcp/.well-known/x",
+        ] {
             check(path, None);
         }
     }

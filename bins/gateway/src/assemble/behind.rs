@@ -62,6 +62,9 @@ pub enum BehindError {
         #[source]
         error: TlsError,
     },
+    /// The system gives no random numbers for keys.
+    #[error(transparent)]
+    Seal(#[from] seal::SealError),
     /// It is of a kind that this version does not know.
     #[error("server `{0}` is of a kind that this version does not serve")]
     Unknown(String),

@@ -14,8 +14,8 @@ use router::server::Options;
 use transport_sse::server::{Server as SseServer, ServerOptions as SseOptions};
 
 use super::{
-    Behind, BehindError, Rooms, Way, access, empty, entry, fresh, front_options, name_shown,
-    options, outermost, sse_options,
+    Behind, BehindError, Rooms, Way, access, empty, entry, fresh, front_options, joints,
+    name_shown, options, outermost, sse_options,
 };
 use crate::{
     door::{Door, Entry},
@@ -58,6 +58,8 @@ impl Front {
 pub(crate) struct Next {
     pub(crate) door: Door,
     pub(crate) steps: Vec<(String, Step)>,
+    /// What changes for doors to many servers.
+    pub(crate) changes: Vec<joints::Change>,
 }
 
 /// Puts together what `config` wants, out of what stands as `was` wanted it.
@@ -96,7 +98,7 @@ pub(crate) fn next(
             continue;
         }
         let mut rooms = old_entry.rooms.clone();
-        let transport = outermost(server, &rooms.front);
+        let transport = outermost(config, server, &rooms.front);
         let front = Front {
             rooms: rooms.clone(),
             options: options(config, server),
@@ -112,18 +114,22 @@ pub(crate) fn next(
             let old = std::mem::replace(&mut rooms.way, way.clone());
             Step::Replace { front, way, old }
         } else {
-            Step::Treat { front, tools: old.tools != server.tools }
+            Step::Treat { front, tools: old.shape.tools != server.shape.tools }
         };
         let sse = Arc::clone(&old_entry.sse);
         let mut entry = entry(config, server, rooms, (transport, sse));
         entry.vital = old_entry.vital && !is_other;
+        // Who uses it among others goes on with it.
+        entry.member = Arc::clone(&old_entry.member);
         steps.push((name.clone(), step));
         next.servers.insert(name, Arc::new(entry));
     }
     let gone = door.servers.iter().filter(|(name, _)| !next.servers.contains_key(*name));
     steps.extend(gone.map(|(name, entry)| (name.clone(), Step::Remove(Arc::clone(entry)))));
     next.removed = removed(door, &next.servers);
-    Ok(Next { door: next, steps })
+    let (joints, changes) = joints::joints(config, &next.servers, &door.joints)?;
+    next.joints = joints;
+    Ok(Next { door: next, steps, changes })
 }
 
 /// What the file of certificates holds that a server is trusted by.
@@ -138,8 +144,12 @@ fn removed(door: &Door, now: &BTreeMap<String, Arc<Entry>>) -> BTreeSet<String> 
 
 /// Whether something has changed that every server's clients are treated by.
 fn fronts_differ(was: &Config, config: &Config) -> bool {
+    let shapes = |it: &Config| -> Vec<_> {
+        it.tokens.iter().map(|token| (token.name.clone(), token.shape.clone())).collect()
+    };
     let all = |it: &Config| {
         (
+            shapes(it),
             it.limits.clone(),
             it.timeouts.clone(),
             it.public_url.clone(),
@@ -162,7 +172,10 @@ fn behind_of(server: &ServerConfig) -> ServerConfig {
     server.idle_timeout = plain.idle_timeout;
     server.keep_alive_interval = plain.keep_alive_interval;
     server.guard = plain.guard;
-    server.tools = plain.tools;
+    server.shape = plain.shape;
+    server.alias = plain.alias;
+    server.prefix = plain.prefix;
+    server.aggregated = plain.aggregated;
     server.session_max = plain.session_max;
     server.log_enabled = plain.log_enabled;
     // Starting what runs is no news to it.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::{
-    assemble::next::Step,
+    assemble::{joints::Change, next::Step},
     door::{Door, Entry},
     house::House,
 };
@@ -26,7 +26,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 pub(super) fn apply(
     house: &Arc<House>,
     (was, config): (&Arc<Config>, &Arc<Config>),
-    (door, steps): (Door, Vec<(String, Step)>),
+    (door, steps, changes): (Door, Vec<(String, Step)>, Vec<Change>),
 ) {
     let (old, door) = (house.door(), Arc::new(door));
     for (_, step) in &steps {
@@ -39,6 +39,9 @@ pub(super) fn apply(
     for (name, step) in steps {
         take(house, &door, config, (name, step));
     }
+    // After the servers: whoever is told of new ones finds them there.
+    changes.into_iter().for_each(Change::apply);
+    end_joints(house, (&old, &door), config);
 }
 
 fn take(house: &House, door: &Arc<Door>, config: &Config, (name, step): (String, Step)) {
@@ -85,6 +88,23 @@ fn take(house: &House, door: &Arc<Door>, config: &Config, (name, step): (String,
     }
 }
 
+/// Ends the doors to many servers that are not wanted any more.
+fn end_joints(house: &House, (old, door): (&Arc<Door>, &Arc<Door>), config: &Config) {
+    let gone = old.joints.iter().filter(|(name, _)| !door.joints.contains_key(*name));
+    for (name, joint) in gone {
+        let (name, joint) = (name.clone(), Arc::clone(joint));
+        let grace = config.timeouts.drain_timeout;
+        let ending = ending(door, config.shutdown_grace);
+        house.leaving.spawn(async move {
+            tokio::select! {
+                () = joint.shut_down(grace, REMOVED) => (),
+                () = ending => joint.shut_down(Duration::ZERO, REMOVED).await,
+            }
+            debug!(aggregate = name, "removed: nothing is left of it");
+        });
+    }
+}
+
 /// When the gateway itself ends, and its grace is over.
 fn ending(door: &Arc<Door>, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
     let draining = door.draining.clone();
@@ -101,8 +121,10 @@ fn review(
     (was, config): (&Arc<Config>, &Arc<Config>),
     (old, door): (&Arc<Door>, &Arc<Door>),
 ) {
-    for (name, entry) in &door.servers {
-        let Some(before) = old.servers.get(name) else { continue };
+    let servers = door.servers.iter().filter_map(|(name, it)| Some((it, old.servers.get(name)?)));
+    let joints =
+        door.joints.iter().filter_map(|(name, it)| Some((&it.entry, &old.joints.get(name)?.entry)));
+    for (entry, before) in servers.chain(joints) {
         if was.tokens == config.tokens && before.access == entry.access {
             continue;
         }

@@ -80,6 +80,8 @@ pub(super) fn report(was: &Config, config: &Config, steps: &[(String, Step)]) ->
     let settings = differing(was, config, "gateway.").into_iter();
     let settings = settings.map(|key| format!("gateway.{key}")).filter(is_told);
     report.settings = settings.collect();
+    let groups = differing(was, config, "groups.").into_iter();
+    report.settings.extend(groups.map(|key| format!("groups.{key}")));
     report.settings.extend(tokens(&was.tokens, &config.tokens));
     report
 }
@@ -140,6 +142,9 @@ fn tokens(was: &[TokenEntry], now: &[TokenEntry]) -> Vec<String> {
             }
             Some(old) if old.servers != token.servers => {
                 said.push(format!("gateway.tokens.{}: other servers", token.name));
+            }
+            Some(old) if old.shape != token.shape => {
+                said.push(format!("gateway.tokens.{}: shown something else", token.name));
             }
             Some(_) => (),
         }

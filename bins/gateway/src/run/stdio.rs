@@ -1,4 +1,4 @@
-//! `gateway stdio`: one server, on standard input and output.
+//! `gateway stdio`: one server, or many as one, on standard input and output.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -17,6 +17,7 @@ use transport_stdio::server::{ServeMax, serve};
 use crate::{
     assemble::{self, Behind},
     cli::{RemoteTransport, Stdio},
+    door::Door,
     log, run,
 };
 
@@ -25,6 +26,7 @@ const CLIENT_GONE: &str = "its client has left";
 /// What is ended when the client has left.
 enum Ending {
     Server(assemble::Rooms),
+    House(Box<Door>),
     Remote(Front, Arc<era::behind::Behind>),
 }
 
@@ -48,10 +50,11 @@ pub(super) async fn run(stdio: Stdio) -> ExitCode {
 
 async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
     let wrong = |words: String| (words, 2);
-    let is_url = stdio.server.starts_with("http://") || stdio.server.starts_with("https://");
-    let (transport, end) = match is_url {
-        true => remote(stdio).map_err(wrong)?,
-        false => configured(stdio).map_err(wrong)?,
+    let is_url = |name: &str| name.starts_with("http://") || name.starts_with("https://");
+    let (transport, end) = match &stdio.server {
+        Some(url) if is_url(url) => remote(stdio, url).map_err(wrong)?,
+        Some(name) => configured(stdio, name).map_err(wrong)?,
+        None => many(stdio).map_err(wrong)?,
     };
     if let Ending::Server(rooms) = &end {
         // Its client is there already: the server need not wait for what it says first.
@@ -62,6 +65,7 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
     let served = served.await.map_err(|error| (error.to_string(), 1));
     match end {
         Ending::Server(rooms) => rooms.shut_down(Duration::ZERO, CLIENT_GONE).await,
+        Ending::House(door) => door.shut_down(Duration::ZERO).await,
         Ending::Remote(front, behind) => {
             front.shut_down(Duration::ZERO).await;
             behind.shut_down().await;
@@ -71,25 +75,38 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
 }
 
 /// A server of the configuration, started by this process and for it alone.
-fn configured(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
+fn configured(stdio: &Stdio, name: &str) -> Result<(Arc<dyn Transport>, Ending), String> {
     let Some(path) = &stdio.config else {
         return Err(format!(
-            "where is `{}` configured? Give the file with --config, or a URL instead of the name",
-            stdio.server
+            "where is `{name}` configured? Give the file with --config, or a URL instead of the name"
         ));
     };
     let config = Config::load(path).map_err(|error| error.to_string())?;
-    let server: &ServerConfig = config.servers.get(&stdio.server).ok_or_else(|| {
+    let server: &ServerConfig = config.servers.get(name).ok_or_else(|| {
         let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
-        format!("there is no server `{}`; there is {}", stdio.server, names.join(", "))
+        format!("there is no server `{name}`; there is {}", names.join(", "))
     })?;
     let rooms = assemble::rooms(&config, server, &Behind::new(&config));
     let rooms = rooms.map_err(|error| error.to_string())?;
-    Ok((assemble::outermost(server, &rooms.front), Ending::Server(rooms)))
+    Ok((assemble::outermost(&config, server, &rooms.front), Ending::Server(rooms)))
+}
+
+/// Many servers of the configuration, started by this process and for it alone.
+fn many(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
+    let Some(path) = &stdio.config else {
+        return Err("which servers? Give the file that they are configured in with --config, or \
+                    the URL of one"
+            .to_owned());
+    };
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let (door, name) = assemble::opened(config, stdio.group.as_deref())?;
+    let joint = door.joint(&name).ok_or("there is no server to offer")?;
+    let transport = Arc::new(joint.entry.rooms.front.clone());
+    Ok((transport, Ending::House(Box::new(door))))
 }
 
 /// A server elsewhere, reached without a configuration.
-fn remote(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
+fn remote(stdio: &Stdio, url: &str) -> Result<(Arc<dyn Transport>, Ending), String> {
     let headers = stdio.headers.iter().map(|header| {
         let (name, value) = header.split_once(':').ok_or_else(|| {
             format!(
@@ -100,7 +117,7 @@ fn remote(stdio: &Stdio) -> Result<(Arc<dyn Transport>, Ending), String> {
         Ok((name.trim(), value.trim()))
     });
     let headers: Vec<(&str, &str)> = headers.collect::<Result<_, String>>()?;
-    let target = HttpTarget::new("remote", &stdio.server, headers);
+    let target = HttpTarget::new("remote", url, headers);
     let target = target.map_err(|error| error.to_string())?;
     let http = HttpClient::default();
     let sse = || {

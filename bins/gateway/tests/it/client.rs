@@ -71,14 +71,15 @@ pub(crate) fn capabilities() -> Value {
 // === impl Client ===
 
 impl Client {
-    /// A client that has not begun yet.
+    /// A client that has not begun yet, of a server, of all servers (``), or of a group (`g/NAME`).
     #[track_caller]
     pub(crate) fn connect(gateway: &Gateway, front: Front, server: &str) -> Self {
         let (tell, heard) = channel();
         let (at, aside) = (gateway.at.clone(), VecDeque::new());
+        let route = if server.is_empty() { String::new() } else { format!("/{server}") };
         let voice = match front {
             Front::Sse => {
-                let open = gateway.open(&format!("GET /{server}/sse"), &[], "");
+                let open = gateway.open(&format!("GET {route}/sse"), &[], "");
                 assert_eq!(open.status, 200, "{open:?}");
                 thread::spawn(move || listen(open, &tell));
                 let Ok(Heard::Endpoint(endpoint)) = heard.recv_timeout(PATIENCE) else {
@@ -88,7 +89,7 @@ impl Client {
             }
             Front::Streamable | Front::Unlistening => Voice::Streamable(Arc::new(Streamable {
                 at,
-                path: format!("/{server}/mcp"),
+                path: format!("{route}/mcp"),
                 session: Mutex::default(),
                 version: Mutex::default(),
                 tell,
@@ -96,7 +97,11 @@ impl Client {
             Front::Stdio => {
                 let file = gateway.dir().join("gateway.json");
                 let file = file.to_str().unwrap();
-                return Self::stdio(&["stdio", server, "--config", file]);
+                let which = match server.strip_prefix("g/") {
+                    Some(group) => vec!["--group", group],
+                    None => Vec::from_iter((!server.is_empty()).then_some(server)),
+                };
+                return Self::stdio(&[&["stdio", "--config", file][..], &which].concat());
             }
         };
         Self { voice, heard, aside, next_id: 1 }

@@ -9,6 +9,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod aggregate;
 mod asked;
 mod bounds;
 mod cli;

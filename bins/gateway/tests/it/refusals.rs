@@ -129,7 +129,7 @@ fn bad_framing_where_all_is_open() {
     let (_, body) = said.rsplit_once("\r\n\r\n").unwrap();
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["nearest"], "/demo/sse", "{said}");
-    assert_eq!(body["routes"], json!(["/demo/mcp", "/demo/sse"]), "{said}");
+    assert_eq!(body["routes"], json!(["/demo/mcp", "/demo/sse", "/mcp", "/sse"]), "{said}");
     // No body behind the answer to HEAD.
     let mut wire = http::connect(&gateway.at);
     wire.write_all(broken.replace("GET", "HEAD").as_bytes()).unwrap();
@@ -486,7 +486,7 @@ fn refusals_in_json_rpc_name_the_routes() {
         assert_eq!(answer.status, status, "{line}: {answer:?}");
         let data = &answer.json()["error"]["data"];
         assert_eq!(data["route"], route, "{line}: {answer:?}");
-        let mine = json!(["/demo/mcp", "/demo/sse", "/other/mcp", "/other/sse"]);
+        let mine = json!(["/demo/mcp", "/demo/sse", "/other/mcp", "/other/sse", "/mcp", "/sse"]);
         assert_eq!(data["routes"], mine, "{line}: {answer:?}");
     }
 }

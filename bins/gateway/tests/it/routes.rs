@@ -83,7 +83,8 @@ fn below_a_path_of_its_own() {
     assert!(endpoint.starts_with("/tools/demo/message?sessionId="), "{endpoint}");
     assert_eq!(gateway.get("/tools/ping").body, "pong");
     let lost = gateway.get("/tools/demo/nowhere").json();
-    assert_eq!(lost["routes"], json!(["/tools/demo/mcp", "/tools/demo/sse"]));
+    let routes = json!(["/tools/demo/mcp", "/tools/demo/sse", "/tools/mcp", "/tools/sse"]);
+    assert_eq!(lost["routes"], routes);
     assert_eq!(lost["nearest"], "/tools/demo/mcp");
 }
 
@@ -195,7 +196,7 @@ fn who_went_wrong_is_shown_the_way() {
         ("/Fetch/mcp", "there is no server `Fetch`", json!("/fetch/mcp")),
         ("/postgres", "there is nothing at `/postgres`", json!("/postgres/mcp")),
         ("/servers/fetch/", "there is nothing at `/servers/fetch/`", json!("/fetch/mcp")),
-        ("/mcp", "there is nothing at `/mcp`", Value::Null),
+        ("/g/dev/mcp", "there is no group `dev`", Value::Null),
         ("/quite/else", "there is nothing at `/quite/else`", Value::Null),
     ] {
         for line in ["GET", "POST", "DELETE"] {
@@ -204,7 +205,8 @@ fn who_went_wrong_is_shown_the_way() {
             let body = answer.json();
             assert_eq!(body["nearest"], nearest, "{path}");
             assert!(body["expected"].as_str().unwrap().contains("/NAME/mcp"), "{body}");
-            let routes = json!(["/fetch/mcp", "/fetch/sse", "/postgres/mcp", "/postgres/sse"]);
+            let servers = ["/fetch/mcp", "/fetch/sse", "/postgres/mcp", "/postgres/sse"];
+            let routes = json!([&servers[..], &["/mcp", "/sse"]].concat());
             assert_eq!(body["routes"], routes, "{path}");
         }
     }
@@ -307,7 +309,7 @@ fn everybody_sees_what_they_may_use() {
     assert_eq!(seen("/nowhere", &[]), (404, json!(["/open/mcp", "/open/sse"])));
     assert_eq!(
         seen("/nowhere", &bob),
-        (404, json!(["/b/mcp", "/b/sse", "/open/mcp", "/open/sse"]))
+        (404, json!(["/b/mcp", "/b/sse", "/open/mcp", "/open/sse", "/mcp", "/sse"]))
     );
     assert_eq!(seen("/status", &ann), (200, json!(["open", "postgres"])));
     assert_eq!(seen("/status", &bob), (200, json!(["b", "open"])));

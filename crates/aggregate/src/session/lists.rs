@@ -67,7 +67,8 @@ impl Talk {
         }
         let cursor = asked.and_then(|it| it.cursor);
         let bound = scope.bound();
-        let page = shown.view().page(list, cursor.as_deref(), &options.keyring, bound);
+        let keyring = self.shared().keyring();
+        let page = shown.view().page(list, cursor.as_deref(), &keyring, bound);
         match page {
             Ok(page) => {
                 let meta = shown.meta().map(|meta| ("_meta", meta));

@@ -62,6 +62,24 @@ async fn a_server_that_is_slow_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_that_never_comes() {
+    let (a, b) = (Peer::new("a", &["x"]), Peer::new("b", &["y"]));
+    let mut options = options();
+    options.page_timeout = Duration::from_secs(20);
+    let mut client = Client::new(&with(&[&a, &b], options)).await;
+    b.0.hung.store(true, Ordering::Release);
+    b.announce("tools");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.tools().await, ["x"]);
+    let why = client.missing().await[0].1.clone();
+    assert_eq!(why, "no answer to `tools/list` within 20s");
+    b.0.hung.store(false, Ordering::Release);
+    client.hears(CHANGED).await;
+    client.hears(CHANGED).await;
+    assert_eq!(client.tools().await, ["x", "y"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_dies_and_returns_within_a_moment_is_not_missed() {
     let (a, b) = (Peer::new("a", &["x"]), Peer::new("b", &["y"]));
     let mut client = Client::new(&all(&[&a, &b])).await;

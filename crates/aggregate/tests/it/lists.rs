@@ -138,6 +138,19 @@ async fn what_refuses_one_list_has_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn too_much_is_left_out_and_said() {
+    let (a, b) = (Peer::new("a", &["x", "y", "z"]), Peer::new("b", &["one"]));
+    let mut options = options();
+    options.limits.items_max = 2;
+    let mut client = Client::new(&with(&[&a, &b], options)).await;
+    assert_eq!(client.tools().await, ["x", "y", "one"]);
+    let listed = client.ask("tools/list", json!({})).await.unwrap();
+    let said = &listed["_meta"]["mcp-gateway/incomplete"][0];
+    assert_eq!(said["server"], "a");
+    assert!(said["reason"].as_str().unwrap().contains("more than 2 entries"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn fifty_servers_of_a_hundred_tools() {
     let names: Vec<String> = (0..100).map(|it| format!("tool_{it:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

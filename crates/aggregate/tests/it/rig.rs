@@ -468,7 +468,7 @@ fn read(answer: &Message) -> Result<Value, String> {
 
 pub(crate) fn options() -> Options {
     let about = About { name: "all".to_owned(), version: "1".to_owned() };
-    Options::new(about, Keyring::fresh(Clock::system()).unwrap())
+    Options::new(about)
 }
 
 pub(crate) fn all(peers: &[&Peer]) -> Aggregate {
@@ -476,5 +476,9 @@ pub(crate) fn all(peers: &[&Peer]) -> Aggregate {
 }
 
 pub(crate) fn with(peers: &[&Peer], options: Options) -> Aggregate {
-    Aggregate::new("all", peers.iter().map(|it| it.member()).collect(), options)
+    of(peers.iter().map(|it| it.member()).collect(), options)
+}
+
+pub(crate) fn of(members: Vec<Member>, options: Options) -> Aggregate {
+    Aggregate::new("all", members, options, Keyring::fresh(Clock::system()).unwrap())
 }

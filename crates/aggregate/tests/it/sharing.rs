@@ -7,21 +7,21 @@ use catalogue::{Filter, Glob, Rule, Shape};
 use mcp_jsonrpc::transport::Caller;
 use serde_json::json;
 
-use crate::rig::{Client, Peer, all, options, with};
+use crate::rig::{Client, Peer, all, of, options, with};
 
 #[tokio::test(start_paused = true)]
 async fn lists_are_shared_by_scope_and_no_further() {
     let a = Peer::new("a", &["x"]);
     let all = all(&[&a]);
-    let of = async |caller: &str, version: &str, capabilities| {
+    let opened = async |caller: &str, version: &str, capabilities| {
         Client::of(&all, Caller::named(caller), version, capabilities).await
     };
-    let _one = of("ann", "2025-11-25", json!({})).await;
-    let _same = of("ann", "2025-11-25", json!({})).await;
+    let _one = opened("ann", "2025-11-25", json!({})).await;
+    let _same = opened("ann", "2025-11-25", json!({})).await;
     assert_eq!(a.count("tools/list"), 1);
-    let _other = of("bob", "2025-11-25", json!({})).await;
-    let _older = of("ann", "2025-06-18", json!({})).await;
-    let _able = of("ann", "2025-11-25", json!({ "sampling": {} })).await;
+    let _other = opened("bob", "2025-11-25", json!({})).await;
+    let _older = opened("ann", "2025-06-18", json!({})).await;
+    let _able = opened("ann", "2025-11-25", json!({ "sampling": {} })).await;
     assert_eq!(a.count("tools/list"), 4);
     assert_eq!(all.status().scopes, 4);
 }
@@ -80,7 +80,7 @@ async fn a_caller_sees_what_it_may_and_calls_nothing_else() {
         Some(if is_guest { vec![Arc::clone(&read_only)] } else { Vec::new() })
     });
     of_b.rights = Rights::new(|caller| (caller.subject.as_deref() != Some("guest")).then(Vec::new));
-    let all = aggregate::Aggregate::new("all", vec![of_a, of_b], options());
+    let all = of(vec![of_a, of_b], options());
     let mut guest = Client::of(&all, Caller::named("guest"), "2025-06-18", json!({})).await;
     assert_eq!(guest.tools().await, ["read"]);
     for hidden in ["write", "a__write", "secret", "b__secret"] {
@@ -90,6 +90,22 @@ async fn a_caller_sees_what_it_may_and_calls_nothing_else() {
     let mut owner = Client::of(&all, Caller::named("owner"), "2025-06-18", json!({})).await;
     assert_eq!(owner.tools().await, ["read", "write", "secret"]);
     assert_eq!((a.count("tools/call write"), b.open()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_news_ends_nothing() {
+    let a = Peer::new("a", &["x"]);
+    let mut options = options();
+    options.inbox.queue_len_max = 10;
+    let mut client = Client::new(&with(&[&a], options)).await;
+    for _ in 0..100 {
+        a.talk().say("notifications/message", json!({ "level": "info", "data": 1 }));
+    }
+    assert_eq!(client.call("x").await.unwrap(), "a x");
+    for _ in 0..10 {
+        client.hears("notifications/message").await;
+    }
+    assert!(client.hears_nothing().await, "the rest found no room");
 }
 
 #[tokio::test(start_paused = true)]

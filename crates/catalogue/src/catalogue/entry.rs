@@ -31,7 +31,7 @@ pub struct Hints {
 // === impl Entry ===
 
 impl Entry {
-    pub(super) fn read(list: List, raw: &RawValue) -> Option<Self> {
+    pub(crate) fn read(list: List, raw: &RawValue) -> Option<Self> {
         let key = key_of(list, raw)?;
         let hints = if list == List::Tools { Hints::read(raw) } else { Hints::default() };
         Some(Self { key: key.into(), raw: raw.to_owned(), hints })

@@ -37,7 +37,7 @@ pub enum Withheld {
 // === impl Arguments ===
 
 impl Arguments {
-    pub(super) fn new(arguments: BTreeMap<String, Argument>) -> Self {
+    pub(crate) fn new(arguments: BTreeMap<String, Argument>) -> Self {
         Self(arguments)
     }
 

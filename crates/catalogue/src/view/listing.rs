@@ -199,7 +199,7 @@ impl Row {
 
 /// Writes an entry under its name here; nothing else about it changes, but where it points to what
 /// has another address here.
-pub(super) fn write_as(
+pub(crate) fn write_as(
     out: &mut String,
     list: List,
     raw: &RawValue,

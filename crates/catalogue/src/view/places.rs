@@ -26,7 +26,7 @@ pub struct Located<'a> {
 
 /// Which members have which addresses.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// Of resources, and of templates as they are written.
     listed: [HashMap<Box<str>, Vec<usize>>; 2],
     templates: Vec<(usize, Template)>,

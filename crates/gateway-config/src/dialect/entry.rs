@@ -4,11 +4,12 @@ use crate::{
     config::{Config, Given},
     dialect::{Dialect, upstream},
     file::{Node, Value, join},
-    names,
+    group, names,
     problem::{Note, Origin},
     reader::{Cx, Object, Read},
     schema::{SERVER_IGNORED, Scope, did_you_mean},
-    server::{Guard, Protocol, ServerConfig, ToolFilter, Upstream},
+    server::{Guard, Protocol, ServerConfig, Upstream},
+    shaping::{self, Filter},
     words::{Isolation, Startup},
 };
 
@@ -225,39 +226,47 @@ fn roots(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
     cx.set(&format!("mcpServers.{}.roots", server.name), &mut server.roots, Some(read));
 }
 
-/// `tools`, and the other names for it.
+/// `tools`, and the other names for it; `prompts` and `resources`.
 fn tools(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
-    let mut found: Vec<Read<Option<ToolFilter>>> = Vec::new();
-    let allow = |read: Read<Vec<String>>| Read {
-        shown: format!("allow {}", read.shown),
-        ..read.map(|names| Some(ToolFilter::Allow(names)))
-    };
-    let block = |read: Read<Vec<String>>| Read {
-        shown: format!("block {}", read.shown),
-        ..read.map(|names| Some(ToolFilter::Block(names)))
-    };
+    let mut found: Vec<Read<Filter>> = Vec::new();
+    let ours = format!("mcpServers.{}", server.name);
     if let Some(mut inner) = cx.inner(object, "tools") {
-        found.extend(cx.names(&mut inner, "allow").map(allow));
-        found.extend(cx.names(&mut inner, "block").map(block));
+        found.extend(shaping::filter(cx, &mut inner));
+        shaping::overrides(cx, &mut inner, &ours, &mut server.shape);
         cx.finish(inner, Scope::Tools);
     }
-    found.extend(cx.names(object, "includeTools").map(allow));
+    if let Some(read) = cx.names(object, "includeTools") {
+        let filter = Filter { allow: Some(shaping::rules(cx, &read.value)), ..Filter::default() };
+        let shown = format!("allow {}", read.shown);
+        found.push(Read { shown, ..read.map(|_| filter) });
+    }
     for key in ["disabledTools", "disabled_tools", "excludeTools"] {
         // Clients write an empty list where nothing is meant.
         let names = cx.names(object, key).filter(|names| !names.value.is_empty());
-        found.extend(names.map(block));
+        let Some(read) = names else { continue };
+        let filter = Filter { block: shaping::rules(cx, &read.value), ..Filter::default() };
+        let shown = format!("block {}", read.shown);
+        found.push(Read { shown, ..read.map(|_| filter) });
     }
     if let [_, second, ..] = found.as_slice() {
-        let what = "the tools are filtered twice: keep one list, `allow` or `block`";
+        let what = "the tools are filtered twice: put both into `tools`, as `allow` and `block`";
         let at = second.at();
         return cx.problem(at, what, None);
     }
-    let ours = format!("mcpServers.{}.tools", server.name);
-    cx.set(&ours, &mut server.tools, found.pop());
+    cx.set(&format!("{ours}.tools"), &mut server.shape.tools, found.pop());
+    shaping::others(cx, object, &ours, &mut server.shape);
+    group::called(cx, object, &ours, (&mut server.alias, &mut server.prefix));
+    let aggregated = cx.flag(object, "aggregate");
+    cx.set(&format!("{ours}.aggregate"), &mut server.aggregated, aggregated);
+}
+
+fn guard(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
+    let ours = format!("mcpServers.{}.tokens", server.name);
+    tokens(cx, object, &ours, &mut server.guard);
 }
 
 /// `tokens`: `inherit`, `open`, or names.
-fn guard(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
+pub(crate) fn tokens(cx: &mut Cx<'_>, object: &mut Object<'_>, ours: &str, guard: &mut Guard) {
     let Some(read) = cx.names(object, "tokens") else { return };
     if read.value.is_empty() {
         let help = "write \"open\" if everybody may come in".to_owned();
@@ -268,7 +277,7 @@ fn guard(cx: &mut Cx<'_>, object: &mut Object<'_>, server: &mut ServerConfig) {
         [word] if word == "open" => Guard::Open,
         _ => Guard::Tokens(names),
     });
-    cx.set(&format!("mcpServers.{}.tokens", server.name), &mut server.guard, Some(read));
+    cx.set(ours, guard, Some(read));
 }
 
 /// `connectTimeout`, which TBXark has had in two places.

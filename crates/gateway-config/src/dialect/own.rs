@@ -4,10 +4,12 @@ use crate::{
     config::{Config, Control, Given, Listen, Log, StateDir, Tls, TokenScope},
     dialect::entry,
     file::{Node, Value, join},
+    group,
     problem::Origin,
     reader::{Cx, Object, Read},
     schema::Scope,
     secret::MASK,
+    shaping::{self, Shaping},
     tokens::{self, Tokens},
     url::Url,
     words::{Accept, Compat, EndpointStyle, LogFormat, LogLevel},
@@ -23,6 +25,9 @@ pub(crate) fn read(cx: &mut Cx<'_>, root: &Node, config: &mut Config) {
     match top.take("mcpServers") {
         Some((node, path)) => entry::servers(cx, node, &path, config, &mut |_, _, _| {}),
         None => cx.note("mcpServers", "there are no servers: nothing will be served"),
+    }
+    if let Some((node, path)) = top.take("groups") {
+        group::groups(cx, node, &path, config);
     }
     cx.finish(top, Scope::Top);
 }
@@ -76,6 +81,10 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     if let Some(mut inner) = cx.inner(object, "timeouts") {
         config.timeouts.read(cx, &mut inner, "gateway.timeouts");
         cx.finish(inner, Scope::Timeouts);
+    }
+    if let Some(mut inner) = cx.inner(object, "aggregate") {
+        group::aggregate(cx, &mut inner, &mut config.aggregate);
+        cx.finish(inner, Scope::Aggregate);
     }
     let watch = cx.flag(object, "watch");
     cx.set("gateway.watch", &mut config.watch, watch);
@@ -254,6 +263,8 @@ fn token_object(cx: &mut Cx<'_>, name: &str, mut object: Object<'_>, table: &mut
         Some(read) => TokenScope::Only(read.value),
         None => TokenScope::All,
     };
+    let mut shape = Shaping::default();
+    shaping::all(cx, &mut object, &format!("gateway.tokens.{name}"), &mut shape);
     let (path, place) = (object.path.clone(), object.place);
     let given = object.has("secret") || object.has("sha256");
     cx.finish(object, Scope::Token);
@@ -268,6 +279,9 @@ fn token_object(cx: &mut Cx<'_>, name: &str, mut object: Object<'_>, table: &mut
             let what = "want one of `secret` and `sha256`";
             cx.problem((&path, Some(place)), what, None);
         }
+    }
+    if let Some(slot) = table.shape(name) {
+        *slot = shape;
     }
 }
 

@@ -8,7 +8,8 @@ use crate::{
     reader::{Cx, Object, Read},
     schema::Scope,
     secret::{MASK, Text},
-    server::{Guard, ServerConfig, ToolFilter},
+    server::{Guard, ServerConfig},
+    shaping::{self, Filter},
     tokens::{self, Tokens},
     words::{Compat, Startup},
 };
@@ -23,7 +24,7 @@ struct Options {
     disabled: Option<Read<bool>>,
     /// `None`: the key is absent or null. Empty: no token is wanted.
     tokens: Option<(Vec<Read<Text>>, Origin)>,
-    tools: Option<Read<Option<ToolFilter>>>,
+    tools: Option<Read<Filter>>,
 }
 
 pub(crate) fn read(cx: &mut Cx<'_>, root: &Node, config: &mut Config) {
@@ -158,7 +159,7 @@ fn options(cx: &mut Cx<'_>, object: &mut Object<'_>) -> Options {
     found
 }
 
-fn tool_filter(cx: &mut Cx<'_>, object: &mut Object<'_>) -> Option<Read<Option<ToolFilter>>> {
+fn tool_filter(cx: &mut Cx<'_>, object: &mut Object<'_>) -> Option<Read<Filter>> {
     let mut inner = cx.inner(object, "toolFilter")?;
     let mode = cx.plain(&mut inner, "mode");
     let list = cx.names(&mut inner, "list");
@@ -175,10 +176,13 @@ fn tool_filter(cx: &mut Cx<'_>, object: &mut Object<'_>) -> Option<Read<Option<T
     let shown = |how: &str| format!("{how} {}", list.shown);
     match mode.as_ref().map(|mode| mode.value.to_ascii_lowercase()).as_deref() {
         Some("allow") => {
-            Some(Read { shown: shown("allow"), ..list.map(|names| Some(ToolFilter::Allow(names))) })
+            let filter =
+                Filter { allow: Some(shaping::rules(cx, &list.value)), ..Filter::default() };
+            Some(Read { shown: shown("allow"), ..list.map(|_| filter) })
         }
         Some("block") => {
-            Some(Read { shown: shown("block"), ..list.map(|names| Some(ToolFilter::Block(names))) })
+            let filter = Filter { block: shaping::rules(cx, &list.value), ..Filter::default() };
+            Some(Read { shown: shown("block"), ..list.map(|_| filter) })
         }
         _ => {
             cx.note(&path, "`mode` is neither \"allow\" nor \"block\": NO filter, as there");
@@ -213,7 +217,7 @@ fn options_of(
     let log = own.log_enabled.or_else(|| defaults.log_enabled.clone());
     cx.set(&format!("{ours}.logEnabled"), &mut server.log_enabled, log);
     cx.set(&format!("{ours}.disabled"), &mut server.disabled, own.disabled);
-    cx.set(&format!("{ours}.tools"), &mut server.tools, own.tools);
+    cx.set(&format!("{ours}.tools"), &mut server.shape.tools, own.tools);
     if let Some((tokens, origin)) = own.tokens {
         let scope = TokenScope::Only(vec![server.name.clone()]);
         let name = |at: usize| format!("{}-{}", server.name, at + 1);

@@ -118,6 +118,19 @@ fn place(title: &str, key: &str) -> Option<String> {
             "{\"gateway\": {}, \"mcpServers\": {\"a\": {\"type\": null}}}".to_owned()
         }
         "mcpServers.NAME" => server(&member),
+        "groups.NAME" => format!(
+            "{{\"gateway\": {{}}, \"mcpServers\": {{}}, \"groups\": {{\"a\": {{{member}}}}}}}"
+        ),
+        "groups.NAME.servers.NAME" => format!(
+            "{{\"gateway\": {{}}, \"mcpServers\": {{\"a\": {{\"type\": \"demo\"}}}}, \
+             \"groups\": {{\"a\": {{\"servers\": {{\"a\": {{{member}}}}}}}}}}}"
+        ),
+        "mcpServers.NAME.tools.override.NAME" => {
+            server(&format!("\"tools\": {{\"override\": {{\"a\": {{{member}}}}}}}"))
+        }
+        "mcpServers.NAME.tools.override.NAME.arguments.NAME" => server(&format!(
+            "\"tools\": {{\"override\": {{\"a\": {{\"arguments\": {{\"b\": {{{member}}}}}}}}}}}"
+        )),
         _ => match title.strip_prefix("gateway.") {
             Some(inner) => gateway(&format!("\"{inner}\": {{{member}}}")),
             None => {
