@@ -79,7 +79,7 @@ impl Refusal {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         let reason = Some(self.error);
-        response.extensions_mut().insert(Note { reason, ..Note::default() });
+        response.extensions_mut().insert(Note { reason, refused: true, ..Note::default() });
         response
     }
 }
@@ -87,8 +87,9 @@ impl Refusal {
 /// Adds to a refusal in JSON-RPC what every other refusal says: the route that was probably meant
 /// and those that the caller may use.  They stand in the error's `data`.
 ///
-/// Only where the request was addressed or put wrongly: a failure behind has nothing to do with
-/// routes, and what a tool answers is not touched.
+/// Only where the request was addressed or put wrongly, and refused here: a failure behind has
+/// nothing to do with routes, and what a server answers is not touched, whatever its status
+/// (2026-07-28 has `404` for a method that the server does not know).
 pub(crate) fn guide(response: &mut Response<Outgoing>, routes: impl FnOnce() -> Routes) {
     #[derive(Deserialize, Serialize)]
     struct Told<'a> {
@@ -105,7 +106,8 @@ pub(crate) fn guide(response: &mut Response<Outgoing>, routes: impl FnOnce() -> 
         StatusCode::GONE,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
     ];
-    if !HELPED.contains(&response.status()) {
+    let refused = response.extensions().get::<Note>().is_some_and(|note| note.refused);
+    if !(refused && HELPED.contains(&response.status())) {
         return;
     }
     let Some(body) = response.body().as_whole() else { return };
@@ -157,7 +159,12 @@ mod tests {
     use super::*;
 
     fn guided(status: u16, body: &'static str) -> String {
+        guided_if(true, status, body)
+    }
+
+    fn guided_if(refused: bool, status: u16, body: &'static str) -> String {
         let mut response = respond(StatusCode::from_u16(status).unwrap(), "application/json", body);
+        response.extensions_mut().insert(Note { refused, ..Note::default() });
         guide(&mut response, || Routes { meant: "/a/mcp".into(), all: vec!["/a/mcp".into()] });
         String::from_utf8(response.body().as_whole().unwrap().to_vec()).unwrap()
     }
@@ -181,6 +188,9 @@ mod tests {
         let error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m"}}"#;
         for status in [200, 202, 408, 413, 500, 502, 503] {
             assert_eq!(guided(status, error), error);
+        }
+        for status in [400, 404] {
+            assert_eq!(guided_if(false, status, error), error, "it is the server's");
         }
         for body in
             ["", "{}", r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":7}}"#]

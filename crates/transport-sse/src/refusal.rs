@@ -79,7 +79,7 @@ impl Refusal {
         if let Some(wait) = self.retry_after {
             respond::retry_after(&mut response, wait);
         }
-        respond::noted(response, Note { reason: Some(self.reason), ..note })
+        respond::noted(response, Note { reason: Some(self.reason), refused: true, ..note })
     }
 }
 

@@ -40,7 +40,7 @@ pub fn rpc_error(status: StatusCode, id: Option<&Id>, error: &RpcError) -> Respo
 /// `405 Method Not Allowed`, with what is allowed and what to do instead.
 pub fn method_not_allowed(allow: &'static str, words: &'static str) -> Response<Outgoing> {
     let response = not_allowed(allow, &RpcError::new(RpcError::INVALID_REQUEST, words));
-    noted(response, Note { reason: Some(words.to_owned()), ..Note::default() })
+    noted(response, Note { reason: Some(words.to_owned()), refused: true, ..Note::default() })
 }
 
 /// `405 Method Not Allowed`, with what is allowed.

@@ -216,7 +216,8 @@ impl Refusal {
         if let Some(wait) = self.retry_after {
             respond::retry_after(&mut response, *wait);
         }
-        respond::noted(response, Note { reason: Some(self.reason.into()), ..note })
+        let reason = Some(self.reason.into());
+        respond::noted(response, Note { reason, refused: true, ..note })
     }
 }
 

@@ -338,6 +338,14 @@ fn discovery_is_answered_at_once() {
     let answer = gateway.post("/demo/mcp", &fields, &asking(version));
     assert_eq!((answer.status, answer.code()), (400, -32602), "{answer:?}");
     assert!(answer.error().contains("clientCapabilities"), "{answer:?}");
+    // A refusal of the gateway's says which routes there are; an error of the server's is as it
+    // was, although its status is one that addresses have.
+    assert!(answer.json()["error"]["data"]["routes"].is_array(), "{answer:?}");
+    let fields = [fields[0], ("Mcp-Method", "no/such")];
+    let unknown = asking(&whole).replace("server/discover", "no/such");
+    let answer = gateway.post("/demo/mcp", &fields, &unknown);
+    assert_eq!((answer.status, answer.code()), (404, -32601), "{answer:?}");
+    assert!(answer.json()["error"]["data"].is_null(), "{answer:?}");
     // HTTP+SSE has a handshake, whoever asks.
     let mut stream = gateway.open("GET /demo/sse", &[], "");
     let endpoint = stream.data();
