@@ -1,6 +1,7 @@
 //! The generator's own MCP clients: one session, one call at a time.
 
 mod connection;
+mod modern;
 mod pipe;
 mod sse;
 mod streamable;
@@ -9,6 +10,7 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use crate::{
     error::{Failure, Result, within},
+    modern::Era,
     rpc::{self, Call},
 };
 
@@ -24,6 +26,10 @@ pub(crate) enum Wire {
     Sse,
     /// Streamable HTTP.
     Streamable,
+    /// 2026-07-28 over HTTP.
+    Modern,
+    /// 2026-07-28 over standard input and output of a child.
+    ModernStdio,
 }
 
 impl Wire {
@@ -33,6 +39,32 @@ impl Wire {
             Self::Stdio => "stdio",
             Self::Sse => "sse",
             Self::Streamable => "streamable",
+            Self::Modern => "modern",
+            Self::ModernStdio => "modern-stdio",
+        }
+    }
+
+    /// What is spoken over it.
+    pub(crate) fn era(self) -> Era {
+        match self {
+            Self::Modern | Self::ModernStdio => Era::Modern,
+            Self::Stdio | Self::Sse | Self::Streamable => Era::Legacy,
+        }
+    }
+
+    /// Is it that of a child?
+    pub(crate) fn is_child(self) -> bool {
+        matches!(self, Self::Stdio | Self::ModernStdio)
+    }
+
+    /// The nearest transport on which this era is spoken.
+    pub(crate) fn in_era(self, era: Era) -> Self {
+        match (self, era) {
+            _ if self.era() == era => self,
+            (_, Era::Modern) if self.is_child() => Self::ModernStdio,
+            (_, Era::Modern) => Self::Modern,
+            (_, Era::Legacy) if self.is_child() => Self::Stdio,
+            (_, Era::Legacy) => Self::Streamable,
         }
     }
 
@@ -46,7 +78,7 @@ impl FromStr for Wire {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Stdio, Self::Sse, Self::Streamable]
+        [Self::Stdio, Self::Sse, Self::Streamable, Self::Modern, Self::ModernStdio]
             .into_iter()
             .find(|it| it.text() == text)
             .ok_or(())
@@ -56,28 +88,31 @@ impl FromStr for Wire {
 /// What a session is opened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A URL of HTTP+SSE, or of Streamable HTTP.
+    /// A URL.
     Http {
-        /// Which of both.
+        /// What is spoken there.
         wire: Wire,
         /// Host and port.
         addr: SocketAddr,
         /// The path.
         path: String,
     },
-    /// A child of its own: program and arguments.
-    Child(std::path::PathBuf, Vec<String>),
+    /// A child of its own: what it speaks, program and arguments.
+    Child(Era, std::path::PathBuf, Vec<String>),
 }
 
 /// An open session.
 pub(crate) struct Session {
     wire: Open,
     call_timeout: Duration,
+    era: Era,
 }
 
 enum Open {
     /// Over Streamable HTTP.
     Streamable(streamable::Session),
+    /// 2026-07-28 over HTTP, which knows no session.
+    Modern(modern::Session),
     /// Over HTTP+SSE.
     Sse(sse::Session),
     /// With a child of its own.
@@ -85,8 +120,8 @@ enum Open {
 }
 
 impl Session {
-    /// Opens a session: `initialize`, its answer checked, `notifications/initialized`.  A call in
-    /// it may take `call_timeout`.
+    /// Opens a session: `initialize`, its answer checked, `notifications/initialized`; in
+    /// 2026-07-28 `server/discover`.  A call in it may take `call_timeout`.
     ///
     /// # Errors
     /// Whatever went wrong; nothing stays behind.
@@ -96,16 +131,28 @@ impl Session {
                 Target::Http { wire: Wire::Sse, addr, path } => {
                     Open::Sse(sse::Session::open(*addr, path).await?)
                 }
+                Target::Http { wire: Wire::Modern, addr, path } => {
+                    Open::Modern(modern::Session::open(*addr, path).await?)
+                }
                 Target::Http { addr, path, .. } => {
                     Open::Streamable(streamable::Session::open(*addr, path).await?)
                 }
-                Target::Child(program, args) => {
-                    Open::Pipe(pipe::Session::open(program, args).await?)
+                Target::Child(era, program, args) => {
+                    Open::Pipe(pipe::Session::open(*era, program, args).await?)
                 }
             })
         })
         .await?;
-        Ok(Self { wire, call_timeout })
+        let era = match target {
+            Target::Http { wire, .. } => wire.era(),
+            Target::Child(era, ..) => *era,
+        };
+        Ok(Self { wire, call_timeout, era })
+    }
+
+    /// What is spoken in it.
+    pub(crate) fn era(&self) -> Era {
+        self.era
     }
 
     /// Makes one call and checks its answer.
@@ -113,8 +160,21 @@ impl Session {
     /// # Errors
     /// [`Failure::Wrong`] for an answer that is not this call's, otherwise what broke.
     pub(crate) async fn call(&mut self, call: &Call) -> Result<()> {
-        let (answer, notes) = self.ask(call.id, call.body.clone()).await?;
+        let (answer, notes) = self.ask(call.id, call.body.clone(), Some(call.tool)).await?;
         call.check(&answer, notes)
+    }
+
+    /// Calls a tool, and returns whatever answers it.
+    ///
+    /// # Errors
+    /// What broke.
+    pub(crate) async fn say(
+        &mut self,
+        id: u64,
+        body: bytes::Bytes,
+        tool: &'static str,
+    ) -> Result<bytes::Bytes> {
+        self.ask(id, body, Some(tool)).await.map(|(answer, _)| answer)
     }
 
     /// As [`Session::call`], for where things break: returns the words of a JSON-RPC error that
@@ -123,7 +183,7 @@ impl Session {
     /// # Errors
     /// As [`Session::call`].
     pub(crate) async fn attempt(&mut self, call: &Call) -> Result<Option<String>> {
-        let (answer, _) = self.ask(call.id, call.body.clone()).await?;
+        let (answer, _) = self.ask(call.id, call.body.clone(), Some(call.tool)).await?;
         match call.refusal(&answer) {
             Some(refusal) => Ok(Some(refusal)),
             None => call.check(&answer, call.notifications).map(|()| None),
@@ -139,6 +199,7 @@ impl Session {
         match &mut self.wire {
             // The next request connects again, and says whose it is.
             Open::Streamable(session) => session.rest(),
+            Open::Modern(session) => session.rest(),
             Open::Sse(session) => {
                 within(OPEN_TIMEOUT, "coming back to a session", session.come_back()).await?;
             }
@@ -154,7 +215,11 @@ impl Session {
     /// # Errors
     /// As [`Session::call`].
     pub(crate) async fn list_tools(&mut self, id: u64) -> Result<()> {
-        let (answer, _) = self.ask(id, rpc::list_tools(id)).await?;
+        let body = match self.era {
+            Era::Legacy => rpc::list_tools(id),
+            Era::Modern => crate::modern::request(id, "tools/list"),
+        };
+        let (answer, _) = self.ask(id, body, None).await?;
         rpc::check_list(&answer, id)
     }
 
@@ -165,7 +230,7 @@ impl Session {
     pub(crate) async fn listen(&mut self) -> Result<()> {
         match &mut self.wire {
             Open::Streamable(session) => session.listen().await,
-            Open::Sse(_) | Open::Pipe(_) => Ok(()),
+            Open::Modern(_) | Open::Sse(_) | Open::Pipe(_) => Ok(()),
         }
     }
 
@@ -173,6 +238,7 @@ impl Session {
     pub(crate) fn rest(&mut self) {
         match &mut self.wire {
             Open::Streamable(session) => session.rest(),
+            Open::Modern(session) => session.rest(),
             Open::Sse(session) => session.rest(),
             Open::Pipe(_) => {}
         }
@@ -185,7 +251,7 @@ impl Session {
     pub(crate) async fn close(self) -> Result<()> {
         match self.wire {
             Open::Streamable(session) => session.close().await,
-            Open::Sse(_) => Ok(()),
+            Open::Modern(_) | Open::Sse(_) => Ok(()),
             Open::Pipe(session) => session.close().await,
         }
     }
@@ -194,15 +260,22 @@ impl Session {
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.wire {
             Open::Pipe(session) => session.pid(),
-            Open::Streamable(_) | Open::Sse(_) => None,
+            Open::Streamable(_) | Open::Modern(_) | Open::Sse(_) => None,
         }
     }
 
-    /// The answer to `id`, and how many notifications preceded it.
-    async fn ask(&mut self, id: u64, body: bytes::Bytes) -> Result<(bytes::Bytes, u32)> {
+    /// The answer to `id`, and how many notifications preceded it.  Without a tool it is
+    /// `tools/list`.
+    async fn ask(
+        &mut self,
+        id: u64,
+        body: bytes::Bytes,
+        tool: Option<&'static str>,
+    ) -> Result<(bytes::Bytes, u32)> {
         within(self.call_timeout, "a call", async {
             match &mut self.wire {
                 Open::Streamable(session) => session.ask(body).await,
+                Open::Modern(session) => session.ask(body, tool).await,
                 Open::Sse(session) => session.ask(body).await,
                 Open::Pipe(session) => session.ask(&body).await,
             }

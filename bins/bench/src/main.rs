@@ -15,6 +15,8 @@ mod http;
 mod idle;
 mod load;
 mod machine;
+mod modern;
+mod parked;
 mod plan;
 mod procfs;
 mod recovery;
@@ -42,20 +44,22 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,idle,cold,slope,recovery
-                                           (default: all but W2, P, slope and recovery)
+         --workload W1,W2,W3,W4,W5,P1,P3,eras,idle,cold,slope,recovery,parked
+                                           (default: W1, W3, W4, W5, idle and cold)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
-         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --call-timeout 30
+         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10
+         --parked-calls 10000  --call-timeout 30
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
-         --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,gateway
+         --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,
+                gateway-legacy,gateway
          --json FILE  --markdown FILE
          --lie id|content                  self-test: the upstream lies, the run must fail
-       gateway-bench upstream --transport stdio|sse|streamable [--port N] [--lie …] [--until-eof]
+       gateway-bench upstream --transport stdio|sse|streamable|modern|modern-stdio [--port N] [--lie …] [--until-eof]
                            [--start-delay MS] [--pid-dir DIR]        (stdio)
        gateway-bench relay --kind hyper-stream|hyper-pair|hyper-collect --to HOST:PORT
                            [--strip /PREFIX] [--port N] [--until-eof]
-       gateway-bench relay --kind stdio-shared [--lie …] [--port N] [--until-eof]";
+       gateway-bench relay --kind stdio-shared [--child modern-stdio] [--lie …] [--port N] [--until-eof]";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
@@ -120,6 +124,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     if plan.recovery {
         report.recovery = recovery::measure(plan, folder.path()).await?;
     }
+    if plan.parked {
+        report.parked = parked::measure(plan, folder.path()).await?;
+    }
     report.finish();
     let text = report.to_string();
     println!("{text}");
@@ -143,29 +150,35 @@ fn upstream(words: impl Iterator<Item = String>) -> Result<()> {
     let lie = args.text("--lie").map(plan::parse_lie).transpose()?;
     let wire = args.text("--transport").unwrap_or_default().parse::<Wire>();
     match wire {
-        Ok(Wire::Stdio) => {
+        Ok(wire) if wire.is_child() => {
             let delay = Duration::from_millis(args.value("--start-delay", 0)?);
-            upstream::serve_pipe(lie, delay, args.text("--pid-dir").map(Path::new))
+            upstream::serve_pipe(wire.era(), lie, delay, args.text("--pid-dir").map(Path::new))
         }
         Ok(wire) => listen(&args, |listener| async move {
             upstream::serve(listener, wire, lie).await;
             Ok(())
         }),
-        Err(()) => Err(Failure::Usage("--transport: stdio, sse or streamable".to_owned())),
+        Err(()) => Err(Failure::Usage(
+            "--transport: stdio, sse, streamable, modern or modern-stdio".to_owned(),
+        )),
     }
 }
 
 fn relay(words: impl Iterator<Item = String>) -> Result<()> {
-    let valued = ["--kind", "--to", "--strip", "--port", "--lie"];
+    let valued = ["--kind", "--to", "--strip", "--port", "--lie", "--child"];
     let args = Args::read(words, &valued, &["--until-eof"])?;
     let kind = args.text("--kind").unwrap_or_default().parse::<Kind>();
     let kind = kind.map_err(|()| Failure::Usage("--kind: which relay?".to_owned()))?;
     if kind == Kind::StdioShared {
         let program = std::env::current_exe().map_err(Failure::io("this program's path"))?;
-        let mut child = vec!["upstream".to_owned(), "--transport=stdio".to_owned()];
+        let speaks = args.text("--child").unwrap_or("stdio");
+        let wire = speaks.parse::<Wire>().ok().filter(|it| it.is_child());
+        let wire =
+            wire.ok_or_else(|| Failure::Usage("--child: stdio or modern-stdio".to_owned()))?;
+        let mut child = vec!["upstream".to_owned(), format!("--transport={}", wire.text())];
         child.extend(args.text("--lie").map(|it| format!("--lie={it}")));
         return listen(&args, |listener| async move {
-            relay::serve_child(listener, program, &child).await
+            relay::serve_child(listener, wire.era(), program, &child).await
         });
     }
     let to = args.text("--to").and_then(|it| it.parse().ok());

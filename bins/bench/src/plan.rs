@@ -6,6 +6,7 @@ use crate::{
     args::Args,
     client::Wire,
     error::{Failure, Result},
+    modern::Era,
     relay::Kind,
     rpc::Ask,
     upstream::Lie,
@@ -18,6 +19,8 @@ pub(crate) enum Leg {
     Direct,
     /// A bare relay.
     Relay(Kind),
+    /// The gateway between a client and a server with a handshake, on the same transports.
+    Legacy,
     /// The gateway.
     Gateway,
 }
@@ -28,7 +31,23 @@ impl Leg {
         match self {
             Self::Direct => "direct",
             Self::Relay(kind) => kind.text(),
+            Self::Legacy => "gateway-legacy",
             Self::Gateway => "gateway",
+        }
+    }
+
+    /// Is the gateway what is measured?
+    pub(crate) fn is_gateway(self) -> bool {
+        matches!(self, Self::Legacy | Self::Gateway)
+    }
+
+    /// What is in front and behind where this is measured beside a gateway between these two: what
+    /// does not translate has a server of its client's era.
+    pub(crate) fn wires(self, front: Wire, behind: Wire) -> (Wire, Wire) {
+        match self {
+            Self::Gateway => (front, behind),
+            Self::Legacy => (front.in_era(Era::Legacy), behind.in_era(Era::Legacy)),
+            Self::Direct | Self::Relay(_) => (front, behind.in_era(front.era())),
         }
     }
 }
@@ -61,8 +80,12 @@ const STREAM: &[Leg] =
     &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperPair), Leg::Gateway];
 const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
 
-/// Every workload that is calls in a closed loop.  `P…` are measured only when asked for by name.
-pub(crate) const WORKLOADS: [Workload; 8] = [
+const ERAS: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Legacy, Leg::Gateway];
+const ERAS_CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Legacy, Leg::Gateway];
+
+/// Every workload that is calls in a closed loop.  `P…` and `E…` are measured only when asked for
+/// by name.
+pub(crate) const WORKLOADS: [Workload; 15] = [
     workload(
         "W1",
         "Streamable → Streamable, echo of 100 B",
@@ -107,6 +130,25 @@ pub(crate) const WORKLOADS: [Workload; 8] = [
         (Wire::Sse, Wire::Sse),
         STREAM,
     ),
+    workload("E1", "2026-07-28 → 2026-07-28", ASK, (Wire::Modern, Wire::Modern), ERAS),
+    workload(
+        "E2",
+        "2026-07-28 → 2026-07-28 over stdio",
+        ASK,
+        (Wire::Modern, Wire::ModernStdio),
+        ERAS_CHILD,
+    ),
+    workload("E3", "2026-07-28 → stdio", ASK, (Wire::Modern, Wire::Stdio), ERAS_CHILD),
+    workload("E4", "2026-07-28 → Streamable", ASK, (Wire::Modern, Wire::Streamable), ERAS),
+    workload("E5", "2026-07-28 → SSE", ASK, (Wire::Modern, Wire::Sse), ERAS),
+    workload("E6", "Streamable → 2026-07-28", ASK, (Wire::Streamable, Wire::Modern), ERAS),
+    workload(
+        "E7",
+        "Streamable → 2026-07-28 over stdio",
+        ASK,
+        (Wire::Streamable, Wire::ModernStdio),
+        ERAS_CHILD,
+    ),
 ];
 const ASK: Ask = Ask::Echo(100);
 
@@ -133,12 +175,16 @@ pub(crate) struct Plan {
     pub(crate) slope: bool,
     /// Times from a death to the next answer?
     pub(crate) recovery: bool,
+    /// Calls that wait for their client?
+    pub(crate) parked: bool,
     /// Sessions at once, one measurement each.
     pub(crate) sessions: Vec<usize>,
     /// Idle sessions.
     pub(crate) idle_sessions: usize,
     /// Sessions opened and closed one after the other.
     pub(crate) slope_sessions: usize,
+    /// Calls that wait at once.
+    pub(crate) parked_calls: usize,
     /// Servers of a cold start, one measurement each.
     pub(crate) cold_servers: Vec<usize>,
     /// Of one measurement.
@@ -164,13 +210,14 @@ pub(crate) struct Plan {
 }
 
 /// What is measured besides calls in a closed loop.
-const OTHERS: [&str; 4] = ["idle", "cold", "slope", "recovery"];
+const OTHERS: [&str; 5] = ["idle", "cold", "slope", "recovery", "parked"];
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 14] = [
+pub(crate) const VALUED: [&str; 15] = [
     "--workload",
     "--sessions",
     "--idle-sessions",
     "--slope-sessions",
+    "--parked-calls",
     "--cold-servers",
     "--seconds",
     "--rounds",
@@ -189,6 +236,8 @@ pub(crate) const FLAGS: [&str; 2] = ["--quick", "--require-gateway"];
 const SESSIONS_MAX: usize = 5000;
 /// Of `--slope-sessions`.
 const SLOPE_SESSIONS_MAX: usize = 10_000_000;
+/// Of `--parked-calls`: each needs a descriptor, behind and at the server.
+const PARKED_CALLS_MAX: usize = 15_000;
 /// Of `--cold-servers`.
 const SERVERS_MAX: usize = 100;
 /// Of `--seconds`.
@@ -213,11 +262,13 @@ impl Plan {
             cold: others.contains(&"cold"),
             slope: others.contains(&"slope"),
             recovery: others.contains(&"recovery"),
+            parked: others.contains(&"parked"),
             sessions: args
                 .list("--sessions")?
                 .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
             idle_sessions: args.value("--idle-sessions", if quick { 200 } else { 1000 })?,
             slope_sessions: args.value("--slope-sessions", if quick { 2000 } else { 100_000 })?,
+            parked_calls: args.value("--parked-calls", if quick { 500 } else { 10_000 })?,
             cold_servers: args.list("--cold-servers")?.unwrap_or_else(|| vec![1, 10]),
             seconds: args.value("--seconds", if quick { 1.0 } else { 2.0 })?,
             rounds: args.value("--rounds", if quick { 1 } else { 3 })?,
@@ -247,6 +298,7 @@ impl Plan {
         let sessions = all.clone().all(|it| (1..=SESSIONS_MAX).contains(it));
         let servers = self.cold_servers.iter().all(|it| (1..=SERVERS_MAX).contains(it));
         let slope = (1..=SLOPE_SESSIONS_MAX).contains(&self.slope_sessions);
+        let parked = (1..=PARKED_CALLS_MAX).contains(&self.parked_calls);
         let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);
         let seconds = (0.05..=SECONDS_MAX).contains(&self.seconds);
         let threads = (1..=64).contains(&self.threads);
@@ -255,6 +307,7 @@ impl Plan {
             (sessions, format!("sessions are 1 to {SESSIONS_MAX}")),
             (servers, format!("servers are 1 to {SERVERS_MAX}")),
             (slope, format!("sessions opened and closed are 1 to {SLOPE_SESSIONS_MAX}")),
+            (parked, format!("calls that wait are 1 to {PARKED_CALLS_MAX}")),
             (rounds, format!("rounds are 1 to {ROUNDS_MAX}")),
             (seconds, format!("seconds are 0.05 to {SECONDS_MAX}")),
             (threads, "threads are 1 to 64".to_owned()),
@@ -279,11 +332,13 @@ pub(crate) fn parse_lie(text: &str) -> Result<Lie> {
 fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
     let (mut workloads, mut others) = (Vec::new(), Vec::new());
     for name in names {
-        // `W2` stands for all of its sizes.
+        // `W2` stands for all of its sizes, `eras` for all that compare those.
         let named = |it: &&Workload| {
-            it.name
-                .strip_prefix(name.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            name == "eras" && it.name.starts_with('E')
+                || it
+                    .name
+                    .strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let found: Vec<&Workload> = WORKLOADS.iter().filter(named).collect();
         match OTHERS.into_iter().find(|it| it == name) {
@@ -291,7 +346,7 @@ fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
             None if found.is_empty() => {
                 let known = WORKLOADS.each_ref().map(|it| it.name).join(" ");
                 return Err(Failure::Usage(format!(
-                    "no workload {name}; there are {known} {}",
+                    "no workload {name}; there are {known} eras {}",
                     OTHERS.join(" ")
                 )));
             }
@@ -322,6 +377,28 @@ mod tests {
         let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
         assert_eq!(names, ["W2-64K", "W2-1M"]);
         assert!(plan.cold && !plan.idle);
+        let eras = read("--workload eras,parked").unwrap();
+        let names: Vec<_> = eras.workloads.iter().map(|it| it.name).collect();
+        assert_eq!(names, ["E1", "E2", "E3", "E4", "E5", "E6", "E7"]);
+        assert!(eras.parked && !plan.parked);
+    }
+
+    #[test]
+    fn what_does_not_translate_has_a_server_of_its_clients_era() {
+        use Wire::{Modern, ModernStdio, Sse, Stdio, Streamable};
+        let relay = Leg::Relay(Kind::HyperStream);
+        for (front, behind, beside, legacy) in [
+            (Modern, ModernStdio, (Modern, ModernStdio), (Streamable, Stdio)),
+            (Modern, Stdio, (Modern, ModernStdio), (Streamable, Stdio)),
+            (Modern, Sse, (Modern, Modern), (Streamable, Sse)),
+            (Streamable, Modern, (Streamable, Streamable), (Streamable, Streamable)),
+            (Sse, Stdio, (Sse, Stdio), (Sse, Stdio)),
+        ] {
+            assert_eq!(Leg::Direct.wires(front, behind), beside);
+            assert_eq!(relay.wires(front, behind), beside);
+            assert_eq!(Leg::Legacy.wires(front, behind), legacy);
+            assert_eq!(Leg::Gateway.wires(front, behind), (front, behind));
+        }
     }
 
     #[test]
@@ -332,14 +409,15 @@ mod tests {
                 .iter()
                 .filter_map(|leg| match leg {
                     Leg::Relay(kind) => Some(*kind),
-                    Leg::Direct | Leg::Gateway => None,
+                    Leg::Direct | Leg::Legacy | Leg::Gateway => None,
                 })
                 .collect();
             let floor =
-                if workload.behind == Wire::Stdio { Kind::StdioShared } else { Kind::HyperStream };
+                if workload.behind.is_child() { Kind::StdioShared } else { Kind::HyperStream };
             assert_eq!(relays.first(), Some(&floor), "{}", workload.name);
             let pair = relays.contains(&Kind::HyperPair);
-            assert_eq!(pair, workload.behind != Wire::Stdio, "{}", workload.name);
+            let eras = workload.name.starts_with('E');
+            assert_eq!(pair, !workload.behind.is_child() && !eras, "{}", workload.name);
         }
     }
 
@@ -360,6 +438,8 @@ mod tests {
             "--sessions 0",
             "--sessions 5001",
             "--slope-sessions 0",
+            "--parked-calls 0",
+            "--parked-calls 15001",
             "--rounds 0",
             "--seconds 0",
             "--seconds 601",

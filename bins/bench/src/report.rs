@@ -1,8 +1,10 @@
 //! What was measured, as data: samples, their medians, ratios within the rounds.
 
+mod eras;
 mod markdown;
 mod recovery;
 
+pub(crate) use eras::{ParkedOutcome, ParkedReport, ParkedSample};
 pub(crate) use recovery::{RecoveryOutcome, RecoveryReport, RecoverySample, compare};
 use serde::Serialize;
 
@@ -28,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) slopes: Vec<SlopeReport>,
     /// From a death to the next answer.
     pub(crate) recovery: Vec<RecoveryReport>,
+    /// Calls that wait for their client.
+    pub(crate) parked: Vec<ParkedReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -228,6 +232,7 @@ impl Report {
             cold: Vec::new(),
             slopes: Vec::new(),
             recovery: Vec::new(),
+            parked: Vec::new(),
         }
     }
 
@@ -257,7 +262,8 @@ impl Report {
             Ended::Done(_) | Ended::No(_) => None,
         });
         let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
-        loads.chain(idle).chain(cold).chain(slopes).chain(recovery).next()
+        let parked = self.parked.iter().filter_map(ParkedReport::failure);
+        loads.chain(idle).chain(cold).chain(slopes).chain(recovery).chain(parked).next()
     }
 }
 

@@ -56,13 +56,13 @@ async fn once(
     leg: Leg,
     folder: &Path,
 ) -> Result<Outcome> {
-    let Workload { front, behind, .. } = *workload;
+    let (front, behind) = leg.wires(workload.front, workload.behind);
     let mut stack = match Stack::start(plan, Wanted::of(leg, front, behind), folder).await {
         Ok(stack) => stack,
-        Err(cause) if leg == Leg::Gateway && !plan.require_gateway => {
+        Err(cause) if leg.is_gateway() && !plan.require_gateway => {
             return Ok(Outcome::No(cause.to_string()));
         }
-        Err(cause) if leg == Leg::Gateway => return Ok(Outcome::Failed(cause.to_string())),
+        Err(cause) if leg.is_gateway() => return Ok(Outcome::Failed(cause.to_string())),
         Err(cause) => return Err(cause),
     };
     let outcome = match sample(plan, workload, sessions, &stack).await {

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Failure, Result};
+use crate::{
+    error::{Failure, Result},
+    modern::{self, Era},
+};
 
 /// The revision the generator offers: the last one with sessions.
 pub(crate) const REVISION: &str = "2025-11-25";
@@ -65,28 +68,46 @@ pub(crate) struct Call {
     text: String,
     /// How many notifications precede the answer.
     pub(crate) notifications: u32,
+    /// The tool that is called.
+    pub(crate) tool: &'static str,
+    era: Era,
 }
 
 impl Call {
     /// The call number `id` of the session number `session`: its text is unlike every other's, so
     /// that an answer to somebody else is found out.
     pub(crate) fn new(ask: &Ask, session: usize, id: u64) -> Self {
+        Self::of(Era::Legacy, ask, session, id)
+    }
+
+    /// The same, as a client of this era writes it.
+    pub(crate) fn of(era: Era, ask: &Ask, session: usize, id: u64) -> Self {
         match *ask {
+            Ask::Echo(length) if era == Era::Modern => {
+                let text = text(session, id, length);
+                let body = modern::call(id, "echo", &format!(r#"{{"text":"{text}"}}"#), "");
+                Self { id, body, text, notifications: 0, tool: "echo", era }
+            }
+            Ask::Progress(count) if era == Era::Modern => {
+                let (arguments, token) =
+                    (format!(r#"{{"count":{count}}}"#), format!(r#","progressToken":{id}"#));
+                let body = modern::call(id, "progress", &arguments, &token);
+                let text = format!("{count} notifications");
+                Self { id, body, text, notifications: count, tool: "progress", era }
+            }
             Ask::Echo(length) => {
-                let mut text = format!("session {session} call {id} ");
-                let missing = length.saturating_sub(text.len());
-                text.extend(std::iter::repeat_n('x', missing));
+                let text = text(session, id, length);
                 let body = format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}"}}}}}}"#
                 );
-                Self { id, body: body.into(), text, notifications: 0 }
+                Self { id, body: body.into(), text, notifications: 0, tool: "echo", era }
             }
             Ask::Progress(count) => {
                 let body = format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"progress","arguments":{{"count":{count}}},"_meta":{{"progressToken":{id}}}}}}}"#
                 );
                 let text = format!("{count} notifications");
-                Self { id, body: body.into(), text, notifications: count }
+                Self { id, body: body.into(), text, notifications: count, tool: "progress", era }
             }
         }
     }
@@ -112,6 +133,11 @@ impl Call {
         if read.result.is_error {
             return wrong("an error of the tool");
         }
+        // Whatever the server speaks: the client hears what its own revision says.
+        let kind = read.result.kind.as_ref().map(|it| it.0.as_ref());
+        if kind != (self.era == Era::Modern).then_some("complete") {
+            return wrong("another `resultType`");
+        }
         if notifications != self.notifications {
             return wrong(&format!("{notifications} notifications of {}", self.notifications));
         }
@@ -136,6 +162,14 @@ impl Call {
     }
 }
 
+/// Unlike every other's, and so long where there is room.
+fn text(session: usize, id: u64, length: usize) -> String {
+    let mut text = format!("session {session} call {id} ");
+    let missing = length.saturating_sub(text.len());
+    text.extend(std::iter::repeat_n('x', missing));
+    text
+}
+
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -151,6 +185,8 @@ struct CallResult<'a> {
     content: Vec<Content<'a>>,
     #[serde(rename = "isError", default)]
     is_error: bool,
+    #[serde(borrow, rename = "resultType", default)]
+    kind: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

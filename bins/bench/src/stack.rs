@@ -52,14 +52,16 @@ pub(crate) struct Wanted {
     pub(crate) start_delay: Duration,
     /// Every session has a child of its own, and so many are started ahead.
     pub(crate) warm: Option<usize>,
+    /// So many calls may wait for the answer of their client, which is one.
+    pub(crate) parked: Option<usize>,
 }
 
 impl Wanted {
     /// One server, and a gateway that keeps nothing.
     pub(crate) const fn of(leg: Leg, front: Wire, behind: Wire) -> Self {
         let start_delay = Duration::ZERO;
-        let (servers, away, warm, keeps, counted) = (1, None, None, false, false);
-        Self { leg, front, behind, servers, away, keeps, counted, start_delay, warm }
+        let (servers, away, warm, keeps, counted, parked) = (1, None, None, false, false, None);
+        Self { leg, front, behind, servers, away, keeps, counted, start_delay, warm, parked }
     }
 }
 
@@ -84,8 +86,10 @@ impl Stack {
         let pids = if wanted.counted { Some(empty(folder.join("pids"))?) } else { None };
         let child = (own_program()?, child_args(plan, wanted, pids.as_deref()));
         let upstream = match wanted.behind {
-            Wire::Stdio => None,
-            Wire::Sse | Wire::Streamable => Some(upstream(plan, wanted.behind, 0).await?),
+            Wire::Stdio | Wire::ModernStdio => None,
+            Wire::Sse | Wire::Streamable | Wire::Modern => {
+                Some(upstream(plan, wanted.behind, 0).await?)
+            }
         };
         let (doors, words) = (Vec::new(), Vec::new());
         let mut stack = Self { doors, upstream, middle: None, words, pids };
@@ -93,23 +97,25 @@ impl Stack {
             Leg::Direct => {
                 let door = match &stack.upstream {
                     Some(upstream) => own_door(upstream, wanted.behind),
-                    None => Target::Child(child.0, child.1),
+                    None => Target::Child(wanted.behind.era(), child.0, child.1),
                 };
                 stack.doors = vec![door; wanted.servers];
             }
             Leg::Relay(kind) => {
-                let middle = relay(plan, kind, stack.upstream.as_ref()).await?;
+                let middle = relay(plan, kind, stack.upstream.as_ref(), wanted.behind).await?;
                 stack.doors = vec![own_door(&middle, wanted.front)];
                 stack.middle = Some(middle);
             }
-            Leg::Gateway => {
+            Leg::Legacy | Leg::Gateway => {
                 let url = stack.upstream.as_ref().map(|it| it.addr);
                 let server = match (wanted.behind, url) {
-                    (Wire::Stdio, _) | (_, None) => json!({"command": child.0, "args": child.1}),
+                    (Wire::Stdio | Wire::ModernStdio, _) | (_, None) => {
+                        json!({"command": child.0, "args": child.1})
+                    }
                     (Wire::Sse, Some(addr)) => {
                         json!({"type": "sse", "url": format!("http://{addr}/sse")})
                     }
-                    (Wire::Streamable, Some(addr)) => {
+                    (Wire::Streamable | Wire::Modern, Some(addr)) => {
                         json!({"type": "http", "url": format!("http://{addr}/mcp")})
                     }
                 };
@@ -222,7 +228,8 @@ fn empty(folder: PathBuf) -> Result<PathBuf> {
 }
 
 fn child_args(plan: &Plan, wanted: Wanted, pids: Option<&Path>) -> Vec<String> {
-    let mut args = upstream_args(plan, Wire::Stdio);
+    let wire = Wire::Stdio.in_era(wanted.behind.era());
+    let mut args = upstream_args(plan, wire);
     args.extend(pids.map(|it| format!("--pid-dir={}", it.display())));
     if !wanted.start_delay.is_zero() {
         args.push(format!("--start-delay={}", wanted.start_delay.as_millis()));
@@ -242,11 +249,19 @@ async fn upstream(plan: &Plan, wire: Wire, port: u16) -> Result<Process> {
     Process::own(&args).await
 }
 
-async fn relay(plan: &Plan, kind: Kind, upstream: Option<&Process>) -> Result<Process> {
+async fn relay(
+    plan: &Plan,
+    kind: Kind,
+    upstream: Option<&Process>,
+    behind: Wire,
+) -> Result<Process> {
     let mut args = vec!["relay".to_owned(), format!("--kind={}", kind.text())];
     match upstream {
         Some(upstream) => args.push(format!("--to={}", upstream.addr)),
-        None => args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text()))),
+        None => {
+            args.push(format!("--child={}", behind.text()));
+            args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text())));
+        }
     }
     Process::own(&args).await
 }
@@ -279,6 +294,10 @@ async fn gateway(
     let mut settings = json!({"listen": addr.to_string()});
     if let (Some(away), Some(settings)) = (wanted.away, settings.as_object_mut()) {
         settings.insert("timeouts".to_owned(), json!({"sseReconnect": away}));
+    }
+    if let (Some(parked), Some(settings)) = (wanted.parked, settings.as_object_mut()) {
+        let limits = json!({"parkedMax": parked, "parkedPerCallerMax": parked});
+        settings.insert("limits".to_owned(), limits);
     }
     let config = json!({"gateway": settings, "mcpServers": servers});
     let file = folder.join("gateway.json");

@@ -13,6 +13,7 @@ use crate::{
     error::{Failure, Result},
     fleet,
     http::BODY_BYTES_MAX,
+    modern::{self, Era},
     rpc,
 };
 
@@ -27,7 +28,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(program: &Path, args: &[String]) -> Result<Self> {
+    pub(super) async fn open(era: Era, program: &Path, args: &[String]) -> Result<Self> {
         let mut command = fleet::command(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child =
@@ -37,6 +38,11 @@ impl Session {
         };
         let output = BufReader::with_capacity(64 * 1024, output);
         let mut session = Self { child, input, output };
+        if era == Era::Modern {
+            let (answer, _) = session.ask(&modern::request(0, "server/discover")).await?;
+            modern::check_discovered(&answer, 0)?;
+            return Ok(session);
+        }
         let (answer, _) = session.ask(&rpc::initialize(0)).await?;
         rpc::check_initialize(&answer, 0)?;
         session.write(&rpc::initialized()).await?;

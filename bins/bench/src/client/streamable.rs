@@ -99,7 +99,7 @@ impl Session {
 }
 
 /// The answer in a response, alone or at the end of a stream, and the notifications before it.
-async fn answer_of(response: Response<Incoming>) -> Result<(Bytes, u32)> {
+pub(super) async fn answer_of(response: Response<Incoming>) -> Result<(Bytes, u32)> {
     let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if !kind.starts_with(b"text/event-stream") {
         return Ok((http::whole(response.into_body()).await?, 0));

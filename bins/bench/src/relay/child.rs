@@ -22,6 +22,7 @@ use crate::{
     error::{Failure, Result},
     fleet,
     http::BODY_BYTES_MAX,
+    modern::Era,
     rpc::{self, Envelope},
     streams,
 };
@@ -37,7 +38,7 @@ pub(super) struct Shared {
     lines: mpsc::Sender<Bytes>,
     last: AtomicU64,
     waiting: Waiting,
-    /// The answer to `initialize`, for every client.
+    /// The answer to `initialize`, for every client; empty where there is no handshake.
     opened: Bytes,
 }
 
@@ -62,7 +63,7 @@ pub(super) enum Way {
 impl Shared {
     /// Starts the child and opens its session.  The child is killed when the future that `serve`s
     /// with this is dropped.
-    pub(super) async fn start(program: &Path, args: &[String]) -> Result<(Self, Child)> {
+    pub(super) async fn start(era: Era, program: &Path, args: &[String]) -> Result<(Self, Child)> {
         let mut command = fleet::command(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(Failure::io("starting the child"))?;
@@ -70,10 +71,13 @@ impl Shared {
             return Err(Failure::Process("a child without pipes".to_owned()));
         };
         let mut output = BufReader::with_capacity(64 * 1024, output);
-        write(&mut input, &rpc::initialize(0)).await?;
-        let opened = line(&mut output).await?.freeze();
-        rpc::check_initialize(&opened, 0)?;
-        write(&mut input, &rpc::initialized()).await?;
+        let mut opened = Bytes::new();
+        if era == Era::Legacy {
+            write(&mut input, &rpc::initialize(0)).await?;
+            opened = line(&mut output).await?.freeze();
+            rpc::check_initialize(&opened, 0)?;
+            write(&mut input, &rpc::initialized()).await?;
+        }
         let (lines, queue) = mpsc::channel(LINES_MAX);
         let waiting = Waiting::default();
         let tasks = TaskTracker::new();

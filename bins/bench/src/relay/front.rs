@@ -19,6 +19,7 @@ use super::child::{Shared, Way};
 use crate::{
     error::{Failure, Result},
     http::{self, Reply},
+    modern::Era,
     rpc::Envelope,
     streams::{Streams, event, id_in_query, id_text},
 };
@@ -35,8 +36,13 @@ struct Front {
 ///
 /// # Errors
 /// [`Failure`] when the child does not start or open its session.
-pub(crate) async fn serve(listener: TcpListener, program: PathBuf, args: &[String]) -> Result<()> {
-    let (child, _kill_on_drop) = Shared::start(&program, args).await?;
+pub(crate) async fn serve(
+    listener: TcpListener,
+    era: Era,
+    program: PathBuf,
+    args: &[String],
+) -> Result<()> {
+    let (child, _kill_on_drop) = Shared::start(era, &program, args).await?;
     let front = Front { child, streams: Arc::default(), last: AtomicU64::new(0) };
     let front = Arc::new(front);
     http::serve(listener, || {

@@ -49,7 +49,9 @@ impl fmt::Display for Report {
             )?;
         }
         self.slopes.iter().try_for_each(|it| it.row(out))?;
-        super::recovery::table(&self.recovery, out)
+        super::recovery::table(&self.recovery, out)?;
+        super::eras::summary(&self.loads, out)?;
+        super::eras::parked(&self.parked, out)
     }
 }
 

@@ -66,6 +66,40 @@ fn a_failure_in_any_round_fails_the_leg() {
 }
 
 #[test]
+fn the_eras_are_summed_up_and_calls_that_wait_have_a_table() {
+    let mut report = report(vec![]);
+    let workload = WORKLOADS.iter().find(|it| it.name == "E1").unwrap();
+    let legs =
+        workload.legs.iter().zip([5.0, 10.0, 16.0, 20.0]).map(|(leg, cpu)| {
+            LegReport::new(*leg, vec![sample(cpu, 100.0), sample(cpu * 2.0, 50.0)])
+        });
+    report.loads.push(LoadReport::new(workload, 8, legs.collect()));
+    let sample = |seconds, kib| ParkedSample {
+        park_seconds: seconds,
+        park_cpu_ms_per_1000: 30.0,
+        rest_kib: 1024,
+        parked_kib: 2048,
+        kib_per_call: kib,
+        go_on_seconds: 1.0,
+        go_on_cpu_ms_per_1000: 20.0,
+        after_kib: 1024,
+    };
+    let done = vec![Ended::Done(sample(1.0, 2.0)), Ended::Done(sample(2.0, 4.0))];
+    let failed = vec![Ended::Done(sample(1.0, 2.0)), Ended::Failed("no | question".to_owned())];
+    let parked = |leg, ends| ParkedReport::new("a → b".to_owned(), leg, 500, 256, ends);
+    report.parked = vec![parked("gateway", done), parked("other", failed)];
+    let text = report.to_string();
+    for row in [
+        "| E1 2026-07-28 → 2026-07-28 | 8 | 7.50 | 15.00 | 24.00 | 30.00 | 4.00 | 2.00 | 1.25 |",
+        "| a → b | gateway | 500 | 256 | 1.50 | 30.0 | 1.0 | 3.0 | 1.00 | 20.0 |",
+        "| a → b | other | 500 | failed: no \\| question |||||||",
+    ] {
+        assert!(text.contains(row), "{text}");
+    }
+    assert_eq!(report.failure().as_deref(), Some("parked, a → b, other: no | question"));
+}
+
+#[test]
 fn recoveries_are_compared_with_the_first_leg_time_by_time() {
     let times = |leg, ms: &[f64]| {
         let sample = |ms: &f64| Ended::Done(RecoverySample { ms: *ms, failed_attempts: 1 });

@@ -1,9 +1,15 @@
-//! The upstream over HTTP: Streamable (with sessions) at `/mcp`, or HTTP+SSE at `/sse`.
+//! The upstream over HTTP: Streamable (with sessions) or 2026-07-28 at `/mcp`, or HTTP+SSE at
+//! `/sse`.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue,
+};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +33,8 @@ struct Upstream {
     streams: Arc<Streams>,
     /// Sessions of Streamable: they end by DELETE.
     sessions: Sessions,
+    /// Where the calls that wait for their callers' answers are answered.
+    asking: Mutex<HashMap<u64, mpsc::Sender<Bytes>>>,
     tasks: TaskTracker,
 }
 
@@ -41,9 +49,10 @@ struct Sessions {
 pub(crate) async fn serve(listener: TcpListener, wire: Wire, lie: Option<Lie>) {
     let upstream = Arc::new(Upstream {
         wire,
-        tools: Tools::new(lie),
+        tools: Tools::new(wire.era(), lie),
         streams: Arc::default(),
         sessions: Sessions::default(),
+        asking: Mutex::default(),
         tasks: TaskTracker::new(),
     });
     http::serve(listener, || {
@@ -60,11 +69,12 @@ impl Upstream {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Reply>> {
         match (self.wire, request.method(), request.uri().path()) {
             (Wire::Streamable, &Method::POST, "/mcp") => self.post_mcp(request).await,
+            (Wire::Modern, &Method::POST, "/mcp") => self.post_modern(request).await,
             (Wire::Streamable, &Method::GET, "/mcp") => Ok(self.listen(&request)),
             (Wire::Streamable, &Method::DELETE, "/mcp") => Ok(self.end(&request)),
             (Wire::Sse, &Method::GET, "/sse") => Ok(self.open_sse()),
             (Wire::Sse, &Method::POST, "/messages") => self.post_message(request).await,
-            (Wire::Streamable, _, "/mcp") | (Wire::Sse, _, "/sse" | "/messages") => {
+            (Wire::Streamable | Wire::Modern, _, "/mcp") | (Wire::Sse, _, "/sse" | "/messages") => {
                 Ok(http::status(StatusCode::METHOD_NOT_ALLOWED))
             }
             _ => Ok(http::status(StatusCode::NOT_FOUND)),
@@ -86,9 +96,40 @@ impl Upstream {
         if let Err(refusal) = self.sessions.check(&head.headers) {
             return Ok(http::status(refusal));
         }
-        Ok(match self.tools.act(&body) {
+        self.act(&body, None).await
+    }
+
+    async fn post_modern(&self, request: Request<Incoming>) -> Result<Response<Reply>> {
+        let (head, body) = request.into_parts();
+        let body = http::whole(body).await?;
+        self.act(&body, Some(&head.headers)).await
+    }
+
+    async fn act(&self, body: &[u8], fields: Option<&HeaderMap>) -> Result<Response<Reply>> {
+        Ok(match self.tools.act(body, fields) {
             Err(cause) => bad_request(&cause),
             Ok(Action::Nothing) => http::status(StatusCode::ACCEPTED),
+            Ok(Action::Refuse(answer)) => {
+                let mut response = http::json(answer);
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response
+            }
+            Ok(Action::Ask(number, question)) => {
+                let (sender, stream) = Stream::alone();
+                // Room for one event there is.
+                if sender.try_send(event("message", &question)).is_err() {
+                    return Ok(http::status(StatusCode::INTERNAL_SERVER_ERROR));
+                }
+                self.asking().insert(number, sender);
+                http::events(stream)
+            }
+            Ok(Action::GoOn(number, answer)) => {
+                let sender = self.asking().remove(&number);
+                if let Some(sender) = sender {
+                    send_all(sender, Vec::new(), answer).await;
+                }
+                http::status(StatusCode::ACCEPTED)
+            }
             Ok(Action::Answer(answer)) => http::json(answer),
             Ok(Action::AnswerAfter(pause, answer)) => {
                 tokio::time::sleep(pause).await;
@@ -102,8 +143,12 @@ impl Upstream {
         })
     }
 
+    fn asking(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Bytes>>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn open(&self, body: &[u8]) -> Response<Reply> {
-        let answer = match self.tools.act(body) {
+        let answer = match self.tools.act(body, None) {
             Ok(Action::Answer(answer)) => answer,
             Ok(_) => return http::status(StatusCode::BAD_REQUEST),
             Err(cause) => return bad_request(&cause),
@@ -162,10 +207,15 @@ impl Upstream {
             return Ok(http::status(StatusCode::NOT_FOUND));
         };
         let body = http::whole(request.into_body()).await?;
-        match self.tools.act(&body) {
+        match self.tools.act(&body, None) {
             Err(cause) => return Ok(bad_request(&cause)),
             Ok(Action::Nothing) => {}
-            Ok(Action::Answer(answer)) => {
+            Ok(
+                Action::Answer(answer)
+                | Action::Refuse(answer)
+                | Action::Ask(_, answer)
+                | Action::GoOn(_, answer),
+            ) => {
                 let full = sender.try_send(event("message", &answer)).err();
                 if let Some(mpsc::error::TrySendError::Full(event)) = full {
                     self.tasks.spawn(async move { drop(sender.send(event).await) });
@@ -195,7 +245,7 @@ impl Sessions {
     }
 
     /// The session of a request; 400 without one, 404 for one that is not open.
-    fn check(&self, headers: &hyper::HeaderMap) -> Result<u64, StatusCode> {
+    fn check(&self, headers: &HeaderMap) -> Result<u64, StatusCode> {
         let id = headers.get(SESSION).ok_or(StatusCode::BAD_REQUEST)?;
         let id = id.to_str().ok().and_then(id_of).ok_or(StatusCode::NOT_FOUND)?;
         let open = self.open.read().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;

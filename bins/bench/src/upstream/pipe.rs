@@ -18,6 +18,7 @@ use super::{Action, Lie, Tools};
 use crate::{
     error::{Failure, Result},
     http::BODY_BYTES_MAX,
+    modern::Era,
 };
 
 /// This many calls of `sleep` run at once; the next is answered at once, with an error.
@@ -28,7 +29,7 @@ const SLEEPERS_MAX: usize = 256;
 ///
 /// # Errors
 /// [`Failure::Io`] when a pipe breaks, [`Failure::Peer`] for a line that is no message.
-pub(crate) fn run(lie: Option<Lie>, delay: Duration, pids: Option<&Path>) -> Result<()> {
+pub(crate) fn run(era: Era, lie: Option<Lie>, delay: Duration, pids: Option<&Path>) -> Result<()> {
     if !delay.is_zero() {
         thread::park_timeout(delay);
     }
@@ -36,14 +37,17 @@ pub(crate) fn run(lie: Option<Lie>, delay: Duration, pids: Option<&Path>) -> Res
         let file = pids.join(std::process::id().to_string());
         std::fs::write(&file, "").map_err(Failure::io(file.display().to_string()))?;
     }
-    let tools = Tools::new(lie);
+    let tools = Tools::new(era, lie);
     let sleepers = Arc::new(AtomicUsize::new(0));
     let mut input = BufReader::with_capacity(64 * 1024, io::stdin().lock());
     let mut line = Vec::new();
     while next_line(&mut input, &mut line)? {
-        match tools.act(&line)? {
+        match tools.act(&line, None)? {
             Action::Nothing => {}
-            Action::Answer(answer) => write(&[answer])?,
+            Action::Answer(answer)
+            | Action::Ask(_, answer)
+            | Action::Refuse(answer)
+            | Action::GoOn(_, answer) => write(&[answer])?,
             Action::AnswerBehind(mut messages, answer) => {
                 messages.push(answer);
                 write(&messages)?;

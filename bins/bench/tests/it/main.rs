@@ -53,6 +53,26 @@ fn every_wire_carries_calls_directly_and_through_its_relays() {
     }
 }
 
+#[test]
+fn both_eras_are_spoken_directly_and_through_the_relays() {
+    let (output, report) = run(&["--workload=eras,parked", "--sessions=3", "--parked-calls=10"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let loads = report["loads"].as_array().unwrap();
+    assert_eq!(loads.len(), 7);
+    for load in loads {
+        for leg in load["legs"].as_array().unwrap() {
+            let is_gateway = leg["leg"].as_str().unwrap().starts_with("gateway");
+            let expected = if is_gateway { "no" } else { "ok" };
+            assert_eq!(leg["status"], expected, "{} {leg}", load["workload"]);
+            assert!(is_gateway || 0 < leg["rounds"][0]["calls"].as_u64().unwrap(), "{leg}");
+        }
+    }
+    assert_eq!(report["parked"][0]["status"], "no", "{}", report["parked"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| E7 Streamable → 2026-07-28 over stdio | 3 |"), "{text}");
+}
+
 /// A gateway in four lines: it has the command line, the configuration and the routes of ours.
 #[test]
 fn a_gateway_is_configured_started_measured_and_ended() {
@@ -99,11 +119,11 @@ fn a_gateway_is_configured_started_measured_and_ended() {
 #[test]
 fn wrong_answers_fail_the_run_on_every_wire() {
     for lie in ["--lie=id", "--lie=content"] {
-        for workload in ["--workload=W1", "--workload=W3", "--workload=W4", "--workload=W5"] {
+        for workload in ["W1", "W3", "W4", "W5", "E1", "E2"] {
             for leg in ["direct", "hyper-stream", "hyper-pair", "hyper-collect", "stdio-shared"] {
                 let (output, report) = run(&[
                     lie,
-                    workload,
+                    &format!("--workload={workload}"),
                     "--sessions=1",
                     "--call-timeout=1",
                     &format!("--legs={leg}"),
