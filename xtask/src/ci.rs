@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    conformance, deny, doc, fmt, lint,
+    conformance, deny, doc, fmt, fuzz, lint,
     run::Outcome,
     suite::{self, Count},
     tidy,
@@ -19,6 +19,7 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
         ("deny", deny::check(root, strict)),
         ("lint", lint(root)),
         ("doc", doc(root)),
+        ("fuzz", fuzz::check(root, strict)),
     ];
     let mut count = Count::default();
     checks.push(("test", suite::run(root, strict, &[], &mut count)));

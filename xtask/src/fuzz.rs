@@ -46,6 +46,20 @@ pub(crate) fn run(root: &Path, seconds: u32, strict: bool) -> Outcome {
     Outcome::Done
 }
 
+/// Whether every target still compiles: they are a workspace of their own, which nothing else
+/// here looks at.
+pub(crate) fn check(root: &Path, strict: bool) -> Outcome {
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if Task::new(root, &compiler).args(&["--version"]).output().is_err() {
+        let how = format!("the fuzz targets need a C++ compiler, and there is no `{compiler}`");
+        return Outcome::skipped(how, strict);
+    }
+    // Beside the rest, so that what both depend on is there already.
+    let words =
+        ["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target"];
+    Task::cargo(root, &words).timeout(BUILD_TIMEOUT).outcome()
+}
+
 fn cargo(root: &Path, words: &[&str]) -> Task {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = env::split_paths(&path).chain([root.join(TOOLS)]);

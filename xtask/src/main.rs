@@ -24,7 +24,7 @@ use run::{Outcome, Task};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  ci [--strict]         all of the below up to `conformance`; `test` replays the seeds of the fuzz targets
+  ci [--strict]         all of the below up to `conformance`, and do the fuzz targets compile; `test` replays their seeds
   fmt                   is every file formatted
   lint                  clippy, warnings denied
   doc                   rustdoc, warnings denied
