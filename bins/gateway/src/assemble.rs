@@ -172,7 +172,7 @@ fn entry(
     let options = streamable_options(config, server, rooms.way.mirrors.clone());
     let streamable = transport_streamable::server::Server::new(outermost, &*mcp_path, options);
     Entry {
-        member: Arc::new(rooms.server.clone()),
+        member: rooms.server.unkept(),
         rooms,
         streamable,
         sse,

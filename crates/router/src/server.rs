@@ -255,6 +255,13 @@ impl Server {
         self.0.inner.keeping.store(Some(Arc::new(keeping)));
     }
 
+    /// The same server for somebody in this process who keeps sessions of its own, and opens those
+    /// with this server anew when it begins again: nothing of them outlives the process, nor is
+    /// written anywhere, and none is found by an id.
+    pub fn unkept(&self) -> Arc<dyn Transport> {
+        Arc::new(Unkept(self.clone()))
+    }
+
     /// The server's name.
     pub fn name(&self) -> &Arc<str> {
         &self.0.inner.name
@@ -341,9 +348,7 @@ impl Transport for Server {
                 let passing = Passing { server: Arc::clone(inner), at: opening.at };
                 return Ok(Arc::new(passing) as Arc<dyn Session>);
             }
-            let now = inner.keeping().map(|it| it.keyring.clock().now());
-            let begun = (keep::new_key()?, now.unwrap_or_default());
-            let session = ClientSession::new(opening.at, begun, opening.caller, Arc::clone(inner));
+            let session = inner.begin(opening)?;
             inner.sessions.enter(&session).map_err(|error| error.of(&inner.name))?;
             Ok(Arc::new(Routed(session)) as Arc<dyn Session>)
         }
@@ -364,9 +369,40 @@ impl Transport for Server {
     }
 }
 
+/// A server for somebody in this process: see [`Server::unkept`].
+#[derive(Clone, Debug)]
+struct Unkept(Server);
+
+impl Transport for Unkept {
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
+        async move {
+            opening.with_handshake()?;
+            self.0.start();
+            let inner = &self.0.0.inner;
+            inner.ready().await?;
+            let session = inner.begin(opening)?;
+            session.leave_unkept();
+            inner.sessions.enter(&session).map_err(|error| error.of(&inner.name))?;
+            Ok(Arc::new(Routed(session)) as Arc<dyn Session>)
+        }
+        .boxed()
+    }
+
+    fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {
+        Err(crate::sessions::no_session())
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
+    /// A session that has not been entered.
+    fn begin(self: &Arc<Self>, opening: Opening) -> Result<Arc<ClientSession>, TransportError> {
+        let now = self.keeping().map(|it| it.keyring.clock().now());
+        let begun = (keep::new_key()?, now.unwrap_or_default());
+        Ok(ClientSession::new(opening.at, begun, opening.caller, Arc::clone(self)))
+    }
+
     /// Ends the calls and the sessions whose time is over.
     async fn sweep(&self) {
         let options = self.options();

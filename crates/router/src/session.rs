@@ -63,6 +63,8 @@ pub(crate) struct ClientSession {
     pub(crate) questions: Questions,
     /// What the client was told to speak.
     version: OnceLock<ProtocolVersion>,
+    /// Whoever uses it keeps what would outlive this process.
+    unkept: OnceLock<()>,
     /// What went down its streams; begun with the first of them.
     log: OnceLock<Option<Log>>,
     state: Mutex<State>,
@@ -128,6 +130,7 @@ impl ClientSession {
             calls,
             questions: Questions::new(),
             version: OnceLock::new(),
+            unkept: OnceLock::new(),
             log: OnceLock::new(),
             state: Mutex::new(state),
             attaching,

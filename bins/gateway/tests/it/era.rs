@@ -3,6 +3,7 @@
 //! The servers are the demonstration server, which speaks all five; `protocol` says which of them is
 //! spoken to it.
 
+mod all;
 mod down;
 mod life;
 mod modern;

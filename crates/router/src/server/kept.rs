@@ -374,3 +374,34 @@ async fn a_broken_store_breaks_no_session() {
     client.session.close().await;
     assert_eq!(before.status().sessions, 0);
 }
+
+/// Whoever uses such a session keeps it itself.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_keeps_is_written_nowhere() {
+    /// One in which nobody writes.
+    #[derive(Debug)]
+    struct Sealed;
+    impl Store for Sealed {
+        fn load(&self, _: &RecordKey) -> Result<Option<bytes::Bytes>, StoreError> {
+            panic!("nothing is looked for");
+        }
+        fn save(&self, _: RecordKey, _: bytes::Bytes, _: u64) -> Saving {
+            panic!("nothing is written");
+        }
+        fn remove(&self, _: RecordKey) -> Saving {
+            panic!("nothing is removed");
+        }
+    }
+    let shared = Shared::new();
+    let server = Double::new().server(lazy());
+    server.keep(Keeping { store: Arc::new(Sealed), ..shared.keeping() });
+    let opening = Opening { caller: Caller::named("ann"), version: None, at: "".into() };
+    let session = server.unkept().open(opening).await.unwrap();
+    let client = Client::of(session, "ann");
+    client.initialize("2025-06-18", ROOTS).await.unwrap();
+    let level = r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"info"}}"#;
+    client.send(level).await.unwrap();
+    client.call(2, "echo").await.unwrap();
+    client.session.close().await;
+    assert_eq!(server.status().sessions, 0);
+}

@@ -8,7 +8,7 @@ use tracing::{debug, info};
 use super::ClientSession;
 use crate::{
     handshake::Hello,
-    keep::{self, Kept, Record},
+    keep::{self, Keeping, Kept, Record},
     server::Inner,
 };
 
@@ -34,6 +34,16 @@ impl ClientSession {
         session
     }
 
+    /// Leaves it to whoever uses it to keep what would outlive this process.
+    pub(crate) fn leave_unkept(&self) {
+        self.unkept.get_or_init(|| ());
+    }
+
+    /// What it is kept with, if it is.
+    fn keeping(&self) -> Option<Arc<Keeping>> {
+        if self.unkept.get().is_some() { None } else { self.server.keeping() }
+    }
+
     /// Its id, if it has one yet.
     pub(crate) fn named(&self) -> Option<&SessionId> {
         self.id.get()?.as_ref()
@@ -43,7 +53,7 @@ impl ClientSession {
     pub(super) fn name(&self, hello: Option<&Hello>) -> Option<&SessionId> {
         let id = self.id.get_or_init(|| {
             let (key, issued) = (&self.key, self.issued);
-            match self.server.keeping() {
+            match self.keeping() {
                 None => keep::plain_id(key),
                 Some(keeping) => {
                     keeping.seal(&self.server.name, &self.caller, (key, issued), hello)
@@ -68,7 +78,7 @@ impl ClientSession {
 
     /// Keeps what the id does not say; returns once the disk has it.
     pub(super) async fn record(&self) {
-        let Some(keeping) = self.server.keeping() else { return };
+        let Some(keeping) = self.keeping() else { return };
         // One at a time, so that the last to be asked for is the last to be written.
         let _saving = self.saving.lock().await;
         let record = {
@@ -104,7 +114,7 @@ impl ClientSession {
 
     /// Writes that the session was closed, if anybody could ask.
     fn forget(&self) -> Option<store::Saving> {
-        let keeping = self.server.keeping()?;
+        let keeping = self.keeping()?;
         let is_recorded = {
             let mut state = self.state();
             state.closed = true;

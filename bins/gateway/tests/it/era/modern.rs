@@ -40,7 +40,8 @@ impl Modern {
     pub(super) fn new(gateway: &Gateway, server: &str) -> Self {
         let capabilities =
             json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} }, "roots": {} });
-        let (at, path) = (gateway.at.clone(), format!("/{server}/mcp"));
+        let route = if server.is_empty() { String::new() } else { format!("/{server}") };
+        let (at, path) = (gateway.at.clone(), format!("{route}/mcp"));
         Self { at, path, capabilities, meta: json!({}), token: None }
     }
 
