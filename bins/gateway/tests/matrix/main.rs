@@ -1,4 +1,4 @@
-//! Every feature of the revisions with a handshake, through every pair of wires, between every
+//! Every feature of every revision, through every pair of wires, between every
 //! pair of revisions: `docs/MATRIX.md` is what came of it.
 //!
 //! Whatever reaches either side is checked against the schema of the revision spoken there. Every
@@ -17,6 +17,7 @@ mod actor;
 mod behind;
 mod cell;
 mod demo;
+mod eras;
 mod features;
 mod front;
 #[allow(dead_code, reason = "shared with the tests in `it`, which need more of it")]
@@ -86,6 +87,11 @@ fn play(cells: &[Cell]) -> Vec<(Cell, Outcomes)> {
 #[test]
 fn every_feature_through_every_pair() {
     report::check(&play(&cell::cells()), &demo::play());
+}
+
+#[test]
+fn every_feature_between_the_eras() {
+    report::check_eras(&eras::play());
 }
 
 #[test]

@@ -117,6 +117,13 @@ impl Puppet {
             return self.complain(format!("a batch: {text}"));
         }
         let said = Said::read(text);
+        if let (true, Some(id)) = (said.is("server/discover"), &said.id)
+            && lock(&self.hello).is_none()
+        {
+            // It may be asked which era it is of, before anything else.
+            let error = r#"{"code":-32601,"message":"no such method"}"#;
+            return say(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#));
+        }
         match (&said.method, &said.id) {
             (Some(method), _) => self.check(&said, Role::Said(method)),
             (None, Some(id)) => return self.answered(id, said.clone()),

@@ -9,6 +9,7 @@ use crate::{
     behind::BEHIND,
     cell::{Cell, Outcomes},
     demo::{self, Driven},
+    eras,
     features::{FEATURES, Outcome},
     front::FRONTS,
 };
@@ -16,7 +17,7 @@ use crate::{
 const HEAD: &str = "\
 # Every feature, between every pair of revisions, through every pair of wires
 
-Written by the test `matrix` of the gateway (`BLESS=1 cargo test -p gateway --test matrix` writes it anew): \
+Written by the test `matrix` of the gateway (`BLESS=1 cargo test -p gateway --test matrix -- --test-threads 1` writes it anew): \
 what is here has come through the program as a whole. Whatever reached either side was checked against the \
 schema of the revision spoken there, and every cell was played by two clients at once whose ids and progress \
 tokens were equal. Payloads were compared byte for byte.
@@ -28,15 +29,63 @@ A client that asks for a later revision than its server has is told the server's
 lies between the two then.
 ";
 
+/// Where the part of the document begins that is about 2026-07-28.
+const ERAS: &str = "\n## With 2026-07-28\n";
+
+const ERAS_HEAD: &str = "
+The demonstration server again, told by `protocol` which revision it is spoken to in, so that every feature crosses \
+between the eras: clients of 2026-07-28 before servers of each revision (over Streamable HTTP and stdio), and clients \
+of each before servers of it (over all wires). Both sides hold what they hear against their schema. A name is what lies \
+between by [the table](TRANSLATION.md); what is asserted is in `bins/gateway/tests/matrix/eras` and `demo`.
+";
+
 /// Compares what came with the document, or writes it.
 pub(crate) fn check(outcomes: &[(Cell, Outcomes)], driven: &[Driven]) {
-    let document = document(outcomes) + &demo_server(driven);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/MATRIX.md");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &document).unwrap();
+    part(&(document(outcomes) + &demo_server(driven)), true);
+}
+
+/// The same for what lies between the eras.
+pub(crate) fn check_eras(driven: &[eras::Driven]) {
+    let modern = ProtocolVersion::V2026_07_28;
+    let mut by_pair: BTreeMap<(ProtocolVersion, ProtocolVersion), &BTreeMap<&str, Outcome>> =
+        BTreeMap::new();
+    for (cell, outcomes) in driven {
+        let known = by_pair.entry((cell.client, cell.server)).or_insert(outcomes);
+        assert_eq!(*known, outcomes, "{cell}: it depends on the wires");
     }
+    let table =
+        |out: &mut String,
+         of: &[ProtocolVersion],
+         names: &[&str],
+         pair: &dyn Fn(ProtocolVersion) -> (ProtocolVersion, ProtocolVersion)| {
+            of.iter().for_each(|version| *out += &format!(" {version} |"));
+            *out += &format!("\n|---|{}\n", "---|".repeat(of.len()));
+            for name in names {
+                let cells = of.iter().map(|version| shown(&by_pair[&pair(*version)][name]));
+                *out += &format!("| {name} | {} |\n", cells.collect::<Vec<_>>().join(" | "));
+            }
+        };
+    let mut out = format!("{ERAS}{ERAS_HEAD}\n### Clients of 2026-07-28\n\n| feature \\ server |");
+    let names: Vec<_> = eras::FEATURES.iter().map(|(name, _)| *name).collect();
+    table(&mut out, &ProtocolVersion::ALL, &names, &|server| (modern, server));
+    out += "\n### Servers of 2026-07-28\n\n| feature \\ client |";
+    let names: Vec<_> = demo::FEATURES.iter().map(|(name, ..)| *name).collect();
+    table(&mut out, &ProtocolVersion::LEGACY, &names, &|client| (client, modern));
+    part(&out, false);
+}
+
+/// Compares one of the two parts of the document, or writes it.
+fn part(part: &str, first: bool) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/MATRIX.md");
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, document, "{} (BLESS=1 writes it anew)", path.display());
+    let (head, tail) = found.split_at(found.find(ERAS).unwrap_or(found.len()));
+    if std::env::var_os("BLESS").is_some() {
+        let whole = if first { format!("{part}{tail}") } else { format!("{head}{part}") };
+        std::fs::write(&path, whole).unwrap();
+        return;
+    }
+    let found = if first { head } else { tail };
+    assert_eq!(found, part, "{} (BLESS=1 writes it anew)", path.display());
 }
 
 fn document(outcomes: &[(Cell, Outcomes)]) -> String {

@@ -23,7 +23,7 @@ struct Schema {
 }
 
 static SCHEMAS: LazyLock<Vec<Schema>> =
-    LazyLock::new(|| ProtocolVersion::LEGACY.into_iter().map(Schema::load).collect());
+    LazyLock::new(|| ProtocolVersion::ALL.into_iter().map(Schema::load).collect());
 
 /// What a message is, as far as its reader knows.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,25 @@ pub(crate) fn knows(version: ProtocolVersion, method: &str) -> Option<bool> {
     let mut of_any = SCHEMAS.iter().filter(|it| it.methods.contains_key(method)).peekable();
     of_any.peek()?;
     Some(of_any.any(|it| it.version == version))
+}
+
+const MODERN: ProtocolVersion = ProtocolVersion::V2026_07_28;
+
+/// The answers of 2026-07-28, each of which may be a question.
+fn modern_response(to: &str) -> Option<&'static str> {
+    Some(match to {
+        "completion/complete" => "CompleteResultResponse",
+        "prompts/get" => "GetPromptResultResponse",
+        "prompts/list" => "ListPromptsResultResponse",
+        "resources/list" => "ListResourcesResultResponse",
+        "resources/read" => "ReadResourceResultResponse",
+        "resources/templates/list" => "ListResourceTemplatesResultResponse",
+        "server/discover" => "DiscoverResultResponse",
+        "subscriptions/listen" => "SubscriptionsListenResultResponse",
+        "tools/call" => "CallToolResultResponse",
+        "tools/list" => "ListToolsResultResponse",
+        _ => return None,
+    })
 }
 
 impl Schema {
@@ -93,6 +112,9 @@ impl Schema {
             return self.check(pick(["JSONRPCErrorResponse", "JSONRPCError"]), message);
         }
         let envelope = pick(["JSONRPCResultResponse", "JSONRPCResponse"]);
+        if let Some(response) = modern_response(to).filter(|_| self.version == MODERN) {
+            return self.check(response, message);
+        }
         let result = match to {
             _ if task => "CreateTaskResult",
             "completion/complete" => "CompleteResult",
