@@ -5,6 +5,7 @@
 //! One of 2026-07-28 yields a session of the inner transport where its server speaks that too; a
 //! session that bridges where it does not (`session.rs`).
 
+mod bound;
 mod call;
 mod discover;
 mod leg;
@@ -39,7 +40,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::{listen::Listens, parked::Table, pool::Pool, session::Bridged};
+use self::{bound::Bound, listen::Listens, parked::Table, pool::Pool, session::Bridged};
 
 /// How often sessions that nobody uses are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,7 +57,9 @@ const LEGACY_MS: u64 = 5_000;
 /// How a [`Front`] behaves, and how much it takes.
 #[derive(Clone, Debug)]
 pub struct FrontOptions {
-    /// What `requestState` is sealed with; none: a key of its own, that ends with the process.
+    /// What the server is called: ids of its tasks are good there alone.
+    pub server: Arc<str>,
+    /// What `requestState` and ids of tasks are sealed with; none: a key of its own, that ends with the process.
     pub keyring: Option<Keyring>,
     /// How many sessions may be kept with the server.
     pub session_max: usize,
@@ -101,6 +104,7 @@ pub struct FrontOptions {
 impl Default for FrontOptions {
     fn default() -> Self {
         Self {
+            server: Arc::from(""),
             keyring: None,
             session_max: 1024,
             session_idle_timeout: Duration::from_secs(5 * 60),
@@ -277,6 +281,10 @@ impl Transport for Front {
                         debug!(%error, "the server has a handshake: sessions are kept for clients");
                         inner.legacy_until.store(now + LEGACY_MS, Ordering::Release);
                     }
+                    // Whose task it is matters where there is more than one caller.
+                    Ok(session) if opening.caller.subject.is_some() => {
+                        return Ok(Arc::new(Bound::new(session, inner)) as Arc<dyn Session>);
+                    }
                     opened => return opened,
                 }
             }
@@ -303,13 +311,13 @@ impl Inner {
         self.options.load_full()
     }
 
-    /// What seals `requestState`.
+    /// What seals `requestState`, and ids of tasks.
     fn keyring(&self) -> Result<&Keyring, TransportError> {
         if let Some(keyring) = self.keyring.get() {
             return Ok(keyring);
         }
         let fresh = Keyring::fresh(Clock::system()).map_err(|error| {
-            let what = "there is no key to seal a request's state with";
+            let what = "there is no key to seal with";
             TransportError::new(ErrorKind::Exhausted, what).because(error)
         })?;
         Ok(self.keyring.get_or_init(|| fresh))

@@ -32,6 +32,9 @@ pub const LISTEN: &str = "subscriptions/listen";
 /// The first message of such a stream.
 pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
+/// What has become of a task, in full (tasks extension).
+pub const TASK_CHANGED: &str = "notifications/tasks";
+
 /// The methods that may be answered with questions (2026-07-28, MRTR).
 pub const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 

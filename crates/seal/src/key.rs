@@ -20,7 +20,7 @@ pub struct Key {
     id: KeyId,
     from: u64,
     secret: [u8; Self::LEN],
-    derived: Arc<[LessSafeKey; 3]>,
+    derived: Arc<[LessSafeKey; 4]>,
 }
 
 // === impl KeyId ===
@@ -64,8 +64,8 @@ impl Key {
     /// # Errors
     /// The cipher refuses it.
     pub fn from_parts(id: KeyId, from: u64, secret: [u8; Self::LEN]) -> Result<Self, SealError> {
-        let [session, state, cursor] = Purpose::ALL.map(|purpose| derive(&secret, purpose));
-        let derived = Arc::new([session?, state?, cursor?]);
+        let [session, state, cursor, task] = Purpose::ALL.map(|purpose| derive(&secret, purpose));
+        let derived = Arc::new([session?, state?, cursor?, task?]);
         Ok(Self { id, from, secret, derived })
     }
 
@@ -85,11 +85,12 @@ impl Key {
     }
 
     pub(crate) fn of(&self, purpose: Purpose) -> &LessSafeKey {
-        let [session, state, cursor] = &*self.derived;
+        let [session, state, cursor, task] = &*self.derived;
         match purpose {
             Purpose::Session => session,
             Purpose::RequestState => state,
             Purpose::Cursor => cursor,
+            Purpose::Task => task,
         }
     }
 }

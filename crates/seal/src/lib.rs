@@ -41,10 +41,12 @@ pub enum Purpose {
     RequestState,
     /// A `cursor` of a list (2024-11-05, utilities: pagination).
     Cursor,
+    /// The id of a task (2026-07-28, tasks extension).
+    Task,
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 3] = [Self::Session, Self::RequestState, Self::Cursor];
+    pub(crate) const ALL: [Self; 4] = [Self::Session, Self::RequestState, Self::Cursor, Self::Task];
 
     /// What its keys are derived by.  Never to be changed: what was sealed would not open again.
     pub(crate) fn label(self) -> &'static [u8] {
@@ -52,6 +54,7 @@ impl Purpose {
             Self::Session => b"mcp-gateway session",
             Self::RequestState => b"mcp-gateway request-state",
             Self::Cursor => b"mcp-gateway cursor",
+            Self::Task => b"mcp-gateway task",
         }
     }
 }

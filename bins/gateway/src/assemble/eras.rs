@@ -36,6 +36,7 @@ pub(crate) fn front_options(config: &Config, server: Option<&ServerConfig>) -> F
     let idle = server.map_or(timeouts.child_idle_timeout, |server| server.child_idle_timeout);
     let defaults = FrontOptions::default();
     FrontOptions {
+        server: server.map(|server| server.name.as_str().into()).unwrap_or_default(),
         session_max,
         session_idle_timeout: idle.min(timeouts.session_idle_timeout),
         calls_per_session_max: defaults.calls_per_session_max.min(limits.in_flight_max),

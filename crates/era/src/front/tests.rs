@@ -1,5 +1,6 @@
 //! Clients of 2026-07-28 before servers with a handshake.
 
+mod bound;
 mod double;
 mod listening;
 mod plain;

@@ -24,7 +24,7 @@ fn it_opens_for_what_it_was_made_for_and_nothing_else() {
     let text = sealed(&keyring);
     assert_eq!(opened(&keyring, &text).unwrap(), b"what it is");
     assert!(text.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_')));
-    for purpose in [Purpose::RequestState, Purpose::Cursor] {
+    for purpose in [Purpose::RequestState, Purpose::Cursor, Purpose::Task] {
         assert_eq!(keyring.open(purpose, &[b"fs", b"ann"], &text), None);
     }
     let others: [&[&[u8]]; 6] = [
