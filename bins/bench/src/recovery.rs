@@ -26,6 +26,8 @@ const SLOW_START: Duration = Duration::from_millis(300);
 const WARM: usize = 2;
 /// Children that were asked for have begun to read within this time.
 const CHILDREN_TIMEOUT: Duration = Duration::from_secs(30);
+/// No more of them begin to read after none has for this long.
+const SETTLED: Duration = Duration::from_millis(1000);
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +153,7 @@ async fn once(
         Err(cause) => return Err(cause),
     };
     let sampled = match case.what {
-        What::SlowServer => open(plan, &stack, warm.unwrap_or(0)).await,
+        What::SlowServer => open(plan, &stack).await,
         _ => Box::pin(after_a_death(plan, case, at, &mut stack, folder)).await,
     };
     let outcome = match sampled {
@@ -162,28 +164,46 @@ async fn once(
     Ok(outcome)
 }
 
-/// Opens a session once the spares stand ready, if there are to be any.
-async fn open(plan: &Plan, stack: &Stack, spares: usize) -> Result<RecoverySample> {
+/// Opens a session while nothing else goes on: it is not the first, and the spares stand ready, if
+/// there are to be any.
+async fn open(plan: &Plan, stack: &Stack) -> Result<RecoverySample> {
     let door = stack.doors.first().ok_or_else(no_door)?;
-    children(stack, spares).await?;
+    Session::open(door, plan.call_timeout).await?.close().await?;
+    let before = settled(stack).await?;
     let start = Instant::now();
     let mut session = Session::open(door, plan.call_timeout).await?;
     let ms = start.elapsed().as_secs_f64() * 1000.0;
     session.call(&Call::new(&Ask::Echo(100), 1, 1)).await?;
-    // What was started ahead, and not another child, was used: a further one takes its place.
-    children(stack, if spares == 0 { 1 } else { spares + 1 }).await?;
+    // Each session has a child of its own: this one, or what takes the place of the spare.
+    children(stack, before + 1).await?;
     session.close().await?;
     Ok(RecoverySample { ms, failed_attempts: 0 })
 }
 
-/// Waits until so many children behind have begun to read; returns them all.
-async fn children(stack: &Stack, count: usize) -> Result<Vec<u32>> {
+/// How many children have begun to read, once no more of them do.
+async fn settled(stack: &Stack) -> Result<usize> {
+    let what = "the start of all children";
+    within(CHILDREN_TIMEOUT, what, async {
+        let mut last = (stack.children()?.len(), Instant::now());
+        while last.1.elapsed() < SETTLED {
+            sleep(RETRY_PAUSE).await;
+            let now = stack.children()?.len();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+        }
+        Ok(last.0)
+    })
+    .await
+}
+
+/// Waits until so many children behind have begun to read.
+async fn children(stack: &Stack, count: usize) -> Result<()> {
     let what = format!("the start of {count} children");
     within(CHILDREN_TIMEOUT, &what, async {
         loop {
-            let children = stack.children()?;
-            if count <= children.len() {
-                return Ok(children);
+            if count <= stack.children()?.len() {
+                return Ok(());
             }
             sleep(RETRY_PAUSE).await;
         }

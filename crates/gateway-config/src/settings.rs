@@ -189,7 +189,7 @@ settings! {
 settings! {
     /// What happens when a server behind dies.
     pub struct Restart {
-        /// The wait before the second new attempt; it doubles with each. The first is made at once.
+        /// The wait before the second new attempt; it doubles with each. The first is made at once, and until so long after it a server that cannot be reached is looked for more often.
         backoff_min: duration = Duration::from_millis(500), "backoffMin";
         /// The longest wait between two attempts.
         backoff_max: duration = seconds(30), "backoffMax";

@@ -13,7 +13,8 @@ use crate::status::State;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// The pause after the second failure in a row; it doubles with each.  After the first there
-    /// is none.
+    /// is none.  Until so long after that, a server that was well and cannot be reached is looked
+    /// for more often: it may be restarting.
     pub backoff_min: Duration,
     /// The longest pause.
     pub backoff_max: Duration,
@@ -39,6 +40,10 @@ impl Default for Restart {
 /// clients give up at the first refusal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How soon a server is looked for again that was well and cannot be reached; it doubles with each
+/// attempt.
+const SEEK_MIN: Duration = Duration::from_millis(25);
+
 /// A server's life so far.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -47,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) last_error: Option<Arc<str>>,
     pub(crate) restarts: u64,
     failures: VecDeque<Instant>,
+    /// How often it was looked for since the first of them.
+    sought: u32,
     not_before: Instant,
     has_been_well: bool,
     policy: Restart,
@@ -63,6 +70,7 @@ impl Life {
             last_error: None,
             restarts: 0,
             failures: VecDeque::new(),
+            sought: 0,
             not_before: now,
             has_been_well: false,
             policy,
@@ -122,6 +130,11 @@ impl Life {
         while self.failures.front().is_some_and(|it| self.policy.crash_loop_window < now - *it) {
             self.failures.pop_front();
         }
+        if let Some(pause) = self.seek(error, now) {
+            self.not_before = now + jittered(pause);
+            return self.become_(State::Backoff);
+        }
+        self.sought = 0;
         self.failures.push_back(now);
         let in_a_row = self.failures.len();
         if self.policy.crash_loop_count <= in_a_row {
@@ -137,6 +150,21 @@ impl Life {
         };
         self.not_before = now + jittered(pause.min(self.policy.backoff_max));
         self.become_(State::Backoff);
+    }
+
+    /// How soon a server is looked for again that died just now and cannot be reached yet.  Nothing
+    /// was started and nothing has died by that, so it counts as no failure.
+    fn seek(&mut self, error: &TransportError, now: Instant) -> Option<Duration> {
+        let died =
+            self.failures.back().filter(|_| self.has_been_well && self.failures.len() == 1)?;
+        let is_away = matches!(error.kind(), ErrorKind::Unavailable { .. });
+        // What was reached since has died again.
+        if !is_away || self.state == State::Ready || self.policy.backoff_min <= now - *died {
+            return None;
+        }
+        let pause = SEEK_MIN.saturating_mul(1 << self.sought.min(10)).min(self.policy.backoff_min);
+        self.sought += 1;
+        Some(pause)
     }
 
     /// Notes the end of a link that nobody asked for.  Where others are well, so is the server.
@@ -214,6 +242,40 @@ mod tests {
         tokio::time::advance(Duration::from_secs(31)).await;
         life.admit().unwrap();
         assert_eq!(life.restarts, 1);
+    }
+
+    /// So a client hears of a server that was restarted within a fraction of a second.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_well_is_looked_for_often_at_first() {
+        let away = TransportError::new(ErrorKind::Unavailable { retry_after: None }, "refused");
+        let mut life = Life::new(Restart::default());
+        life.become_(State::Ready);
+        let (died, mut pauses) = (Instant::now(), Vec::new());
+        life.failed(&error());
+        while life.failures.len() == 1 {
+            life.admit().unwrap();
+            life.failed(&away);
+            let pause = life.not_before - Instant::now();
+            pauses.push(pause);
+            assert_eq!((life.state, life.patience()), (State::Backoff, Some(pause)));
+            tokio::time::advance(pause).await;
+        }
+        assert!(pauses.iter().all(|it| *it <= Duration::from_millis(500)), "{pauses:?}");
+        assert!(pauses[0] <= SEEK_MIN && pauses.is_sorted(), "{pauses:?}");
+        assert!((5..=8).contains(&pauses.len()), "{pauses:?}");
+        assert!(died.elapsed() < Duration::from_millis(1600), "{:?}", died.elapsed());
+        // From here on it is as it is with all others: four more park it.
+        for _ in 0..3 {
+            assert_eq!(life.state, State::Backoff);
+            tokio::time::advance(Duration::from_secs(31)).await;
+            life.failed(&away);
+        }
+        assert_eq!(life.state, State::Parked);
+        // One that was never well is not looked for like that.
+        let mut life = Life::new(Restart::default());
+        life.failed(&away);
+        life.failed(&away);
+        assert_eq!(life.failures.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
