@@ -264,6 +264,25 @@ impl Session {
         }
     }
 
+    /// Sends a request that is none of the usual; its answer is the caller's to check.
+    ///
+    /// # Errors
+    /// What broke.
+    pub(crate) async fn raw(&mut self, id: u64, body: bytes::Bytes) -> Result<bytes::Bytes> {
+        self.ask(id, body, None).await.map(|(answer, _)| answer)
+    }
+
+    /// Waits until this is said unasked, where the transport has a stream for that.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`] when it is not; [`Failure::Process`] where nobody listens.
+    pub(crate) async fn hears(&mut self, what: &str) -> Result<()> {
+        let Open::Streamable(session) = &mut self.wire else {
+            return Err(Failure::Process("nobody listens".to_owned()));
+        };
+        within(self.call_timeout, "what is said unasked", session.hears(what)).await
+    }
+
     /// The answer to `id`, and how many notifications preceded it.  Without a tool it is
     /// `tools/list`.
     async fn ask(

@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
+mod aggregate;
 mod args;
 mod client;
 mod cold;
@@ -44,10 +45,10 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,eras,idle,cold,slope,recovery,parked
+         --workload W1,W2,W3,W4,W5,P1,P3,eras,idle,cold,slope,recovery,aggregate,parked
                                            (default: W1, W3, W4, W5, idle and cold)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
-         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10
+         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --aggregate-servers 1,10,50
          --parked-calls 10000  --call-timeout 30
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
@@ -126,6 +127,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     }
     if plan.parked {
         report.parked = parked::measure(plan, folder.path()).await?;
+    }
+    if plan.aggregate {
+        report.aggregate = aggregate::measure(plan, folder.path()).await?;
     }
     report.finish();
     let text = report.to_string();

@@ -173,6 +173,10 @@ pub(crate) struct Plan {
     pub(crate) cold: bool,
     /// What is left of closed sessions?
     pub(crate) slope: bool,
+    /// Many servers as one?
+    pub(crate) aggregate: bool,
+    /// So many of them, one measurement each.
+    pub(crate) aggregate_servers: Vec<usize>,
     /// Times from a death to the next answer?
     pub(crate) recovery: bool,
     /// Calls that wait for their client?
@@ -210,15 +214,16 @@ pub(crate) struct Plan {
 }
 
 /// What is measured besides calls in a closed loop.
-const OTHERS: [&str; 5] = ["idle", "cold", "slope", "recovery", "parked"];
+const OTHERS: [&str; 6] = ["idle", "cold", "slope", "recovery", "parked", "aggregate"];
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 15] = [
+pub(crate) const VALUED: [&str; 16] = [
     "--workload",
     "--sessions",
     "--idle-sessions",
     "--slope-sessions",
     "--parked-calls",
     "--cold-servers",
+    "--aggregate-servers",
     "--seconds",
     "--rounds",
     "--threads",
@@ -262,6 +267,8 @@ impl Plan {
             cold: others.contains(&"cold"),
             slope: others.contains(&"slope"),
             recovery: others.contains(&"recovery"),
+            aggregate: others.contains(&"aggregate"),
+            aggregate_servers: args.list("--aggregate-servers")?.unwrap_or_else(|| vec![1, 10, 50]),
             parked: others.contains(&"parked"),
             sessions: args
                 .list("--sessions")?
@@ -296,7 +303,11 @@ impl Plan {
     fn check(&self) -> Result<()> {
         let all = self.sessions.iter().chain([&self.idle_sessions]);
         let sessions = all.clone().all(|it| (1..=SESSIONS_MAX).contains(it));
-        let servers = self.cold_servers.iter().all(|it| (1..=SERVERS_MAX).contains(it));
+        let servers = self
+            .cold_servers
+            .iter()
+            .chain(&self.aggregate_servers)
+            .all(|it| (1..=SERVERS_MAX).contains(it));
         let slope = (1..=SLOPE_SESSIONS_MAX).contains(&self.slope_sessions);
         let parked = (1..=PARKED_CALLS_MAX).contains(&self.parked_calls);
         let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);

@@ -9,6 +9,7 @@ pub(crate) use recovery::{RecoveryOutcome, RecoveryReport, RecoverySample, compa
 use serde::Serialize;
 
 use crate::{
+    aggregate::AggregateReport,
     machine::Machine,
     plan::{Leg, Plan, Workload},
     stats::{median, ratio},
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) cold: Vec<ColdReport>,
     /// Closed sessions.
     pub(crate) slopes: Vec<SlopeReport>,
+    /// Many servers as one.
+    pub(crate) aggregate: Vec<AggregateReport>,
     /// From a death to the next answer.
     pub(crate) recovery: Vec<RecoveryReport>,
     /// Calls that wait for their client.
@@ -232,6 +235,7 @@ impl Report {
             cold: Vec::new(),
             slopes: Vec::new(),
             recovery: Vec::new(),
+            aggregate: Vec::new(),
             parked: Vec::new(),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Session {
     connection: Connection,
     path: String,
     headers: HeaderMap,
-    /// The connection of the listening stream and its body, never read: nothing comes.
+    /// The connection of the listening stream and its body, read only by who waits for news.
     stream: Option<(Connection, Response<Incoming>)>,
     addr: SocketAddr,
 }
@@ -74,6 +74,21 @@ impl Session {
         }
         self.stream = Some((connection, response));
         Ok(())
+    }
+
+    pub(super) async fn hears(&mut self, what: &str) -> Result<()> {
+        let none = || Failure::Process("nobody listens".to_owned());
+        let (_, response) = self.stream.as_mut().ok_or_else(none)?;
+        let mut splitter = Splitter::default();
+        while let Some(chunk) = http::chunk(response.body_mut()).await? {
+            splitter.push(&chunk)?;
+            while let Some(event) = splitter.next_event() {
+                if event.data.windows(what.len()).any(|it| it == what.as_bytes()) {
+                    return Ok(());
+                }
+            }
+        }
+        Err(Failure::Process("the listening stream ended".to_owned()))
     }
 
     pub(super) fn rest(&mut self) {

@@ -50,6 +50,7 @@ impl fmt::Display for Report {
         }
         self.slopes.iter().try_for_each(|it| it.row(out))?;
         super::recovery::table(&self.recovery, out)?;
+        crate::aggregate::table(&self.aggregate, out)?;
         super::eras::summary(&self.loads, out)?;
         super::eras::parked(&self.parked, out)
     }

@@ -228,3 +228,15 @@ fn what_is_not_understood_ends_with_2_and_the_usage() {
         assert!(errors(&output).contains("usage:") && report.is_none(), "{args:?}");
     }
 }
+
+/// Where there is no gateway there is nothing to measure.
+#[test]
+fn many_servers_as_one_need_a_gateway() {
+    let (output, report) = run(&["--workload=aggregate", "--aggregate-servers=1,3"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(report.unwrap()["aggregate"], serde_json::json!([]));
+    let (output, _) = run(&["--workload=aggregate", "--require-gateway"]);
+    assert!(!output.status.success() && errors(&output).contains("there is no /no/such/gateway"));
+    let (output, _) = run(&["--workload=aggregate", "--aggregate-servers=101"]);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+}
