@@ -85,7 +85,7 @@ const ERAS_CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Le
 
 /// Every workload that is calls in a closed loop.  `P…` and `E…` are measured only when asked for
 /// by name.
-pub(crate) const WORKLOADS: [Workload; 15] = [
+pub(crate) const WORKLOADS: [Workload; 18] = [
     workload(
         "W1",
         "Streamable → Streamable, echo of 100 B",
@@ -148,6 +148,27 @@ pub(crate) const WORKLOADS: [Workload; 15] = [
         ASK,
         (Wire::Streamable, Wire::ModernStdio),
         ERAS_CHILD,
+    ),
+    workload(
+        "E1-64K",
+        "2026-07-28 → 2026-07-28, echo of 64 KiB",
+        Ask::Echo(64 << 10),
+        (Wire::Modern, Wire::Modern),
+        ERAS,
+    ),
+    workload(
+        "E4-64K",
+        "2026-07-28 → Streamable, echo of 64 KiB",
+        Ask::Echo(64 << 10),
+        (Wire::Modern, Wire::Streamable),
+        ERAS,
+    ),
+    workload(
+        "E6-64K",
+        "Streamable → 2026-07-28, echo of 64 KiB",
+        Ask::Echo(64 << 10),
+        (Wire::Streamable, Wire::Modern),
+        ERAS,
     ),
 ];
 const ASK: Ask = Ask::Echo(100);
@@ -390,7 +411,7 @@ mod tests {
         assert!(plan.cold && !plan.idle);
         let eras = read("--workload eras,parked").unwrap();
         let names: Vec<_> = eras.workloads.iter().map(|it| it.name).collect();
-        assert_eq!(names, ["E1", "E2", "E3", "E4", "E5", "E6", "E7"]);
+        assert_eq!(names, ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E1-64K", "E4-64K", "E6-64K"]);
         assert!(eras.parked && !plan.parked);
     }
 

@@ -59,7 +59,7 @@ fn both_eras_are_spoken_directly_and_through_the_relays() {
     assert!(output.status.success(), "{}", errors(&output));
     let report = report.unwrap();
     let loads = report["loads"].as_array().unwrap();
-    assert_eq!(loads.len(), 7);
+    assert_eq!(loads.len(), 10);
     for load in loads {
         for leg in load["legs"].as_array().unwrap() {
             let is_gateway = leg["leg"].as_str().unwrap().starts_with("gateway");
