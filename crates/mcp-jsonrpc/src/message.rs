@@ -240,6 +240,16 @@ impl Message {
         Ok(self.spliced(&at, &serde_json::to_vec(with)?))
     }
 
+    /// The same message with other parameters, or another result.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it has none, or they cannot be written.
+    pub fn with_body(&self, with: &impl Serialize) -> Result<Self, ParseError> {
+        let body = self.head.body.as_ref().ok_or(ParseError::Envelope("no parameters"))?;
+        Ok(self.spliced(body, &serde_json::to_vec(with)?))
+    }
+
     /// Replaces one value.  Spans around it grow, spans after it move.
     fn spliced(&self, at: &Span, with: &[u8]) -> Self {
         let grown = with.len() as i64 - i64::from(at.end - at.start);

@@ -39,21 +39,23 @@ pub(crate) fn judge(
     if !serves_modern {
         return unserved(fields, message).map(Form::Legacy);
     }
+    let asks = |method| message.kind() == Kind::Request && message.method() == Some(method);
+    let named = fields.version.known().is_some_and(|version| version.era() == Era::Modern);
+    if named && fields.session == Session::Unnamed && !asks("initialize") {
+        // Whatever the body says: it is read when it is compared with the fields, and not before.
+        return Ok(Form::Modern);
+    }
     if says_modern(message) {
         return Ok(Form::Modern);
     }
-    let asks = |method| message.kind() == Kind::Request && message.method() == Some(method);
     if fields.session == Session::Unnamed {
         match &fields.version {
             Version::Known(version) if version.era() == Era::Modern => {
-                if asks("initialize") {
-                    let words = format!(
-                        "`MCP-Protocol-Version: {version}` on an `initialize`, which that revision \
-                         does not have"
-                    );
-                    return Err(Refusal::mismatch(words));
-                }
-                return Ok(Form::Modern);
+                let words = format!(
+                    "`MCP-Protocol-Version: {version}` on an `initialize`, which that revision \
+                     does not have"
+                );
+                return Err(Refusal::mismatch(words));
             }
             Version::Unknown(text) => return Err(Refusal::of_unknown_version(text)),
             Version::Known(_) | Version::Unnamed => (),

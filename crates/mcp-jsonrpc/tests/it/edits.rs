@@ -51,6 +51,13 @@ fn a_part_written_anew_leaves_every_other_byte() {
     assert_eq!(replaced.body(), Some(r#"{"name":"x"}"#));
     check_same(&replaced);
 
+    let body = message.with_body(&serde_json::json!({ "name": "a longer one" })).unwrap();
+    assert_eq!(body.body(), Some(r#"{"name":"a longer one"}"#));
+    check_same(&body);
+    check_same(&body.with_id(Id::from("another")));
+    let bare = Message::parse(r#"{"jsonrpc":"2.0","method":"x"}"#).unwrap();
+    assert!(bare.with_body(&1).is_err());
+
     let other = Message::parse(raw.to_owned()).unwrap();
     assert!(other.with_part(named.name, &"query").is_err());
 }

@@ -55,7 +55,10 @@ pub fn request(message: &Message, said: &Said<'_>) -> Result<Message, ParseError
     let (id, method) = (message.id(), message.method());
     let no_request = ParseError::Envelope("no request");
     let (Some(id), Some(method)) = (id, method) else { return Err(no_request) };
-    Message::request(id, method, &params)
+    match message.body() {
+        Some(_) => message.with_body(&params),
+        None => Message::request(id, method, &params),
+    }
 }
 
 /// The same request once more, with the answers to what the server asked and the state it gave.
@@ -68,8 +71,7 @@ pub fn retry(
     responses: &[(Box<str>, Box<RawValue>)],
     state: Option<&RawValue>,
 ) -> Result<Message, ParseError> {
-    let whole: &RawValue = message.read()?;
-    let mut params = Object::read(whole)?;
+    let mut params: Object<'_> = message.read()?;
     params.remove(&["inputResponses", "requestState"]);
     if !responses.is_empty() {
         let mut given = Object::default();
@@ -82,7 +84,7 @@ pub fn retry(
     if let Some(state) = state {
         params.set("requestState", &state)?;
     }
-    message.with_part(whole, &params)
+    message.with_body(&params)
 }
 
 /// What a client of this revision can do, as a server of 2026-07-28 may use it.
@@ -164,11 +166,10 @@ pub fn answer(method: &str, answer: &Message, client: ProtocolVersion) -> Messag
 }
 
 fn result(answer: &Message) -> Result<Option<Message>, ParseError> {
-    let whole: &RawValue = answer.read()?;
-    let mut result = Object::read(whole)?;
+    let mut result: Object<'_> = answer.read()?;
     let mut edited = result.remove(&["resultType", "ttlMs", "cacheScope"]);
     edited |= own_meta(&mut result)?;
-    if edited { answer.with_part(whole, &result).map(Some) } else { Ok(None) }
+    if edited { answer.with_body(&result).map(Some) } else { Ok(None) }
 }
 
 /// Takes out of `_meta` what is of one hop; whether anything was.
@@ -243,9 +244,8 @@ pub fn notification(message: &Message, client: ProtocolVersion) -> Option<Messag
 }
 
 fn without_subscription(message: &Message) -> Result<Message, ParseError> {
-    let whole: &RawValue = message.read()?;
-    let mut params = Object::read(whole)?;
-    if own_meta(&mut params)? { message.with_part(whole, &params) } else { Ok(message.clone()) }
+    let mut params: Object<'_> = message.read()?;
+    if own_meta(&mut params)? { message.with_body(&params) } else { Ok(message.clone()) }
 }
 
 /// What a server asks in the place of a result, as a request that its client answers.

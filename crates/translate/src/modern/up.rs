@@ -37,8 +37,7 @@ pub fn request(message: &Message, token: &Id) -> Result<Message, ParseError> {
     let Some(body) = message.body().filter(|body| *body != "null") else {
         return Ok(message.clone());
     };
-    let whole: &RawValue = serde_json::from_str(body)?;
-    let mut params = Object::read(whole)?;
+    let mut params: Object<'_> = serde_json::from_str(body)?;
     let mut edited = params.remove(&["inputResponses", "requestState"]);
     if message.method() == Some("tools/call") {
         edited |= params.remove(&["task"]);
@@ -59,7 +58,7 @@ pub fn request(message: &Message, token: &Id) -> Result<Message, ParseError> {
             edited = true;
         }
     }
-    if edited { message.with_part(whole, &params) } else { Ok(message.clone()) }
+    if edited { message.with_body(&params) } else { Ok(message.clone()) }
 }
 
 /// A server's answer to a request by this method, as a client of 2026-07-28 hears it.
@@ -79,8 +78,7 @@ fn result(
     answer: &Message,
     server_info: Option<&RawValue>,
 ) -> Result<Option<Message>, ParseError> {
-    let whole: &RawValue = answer.read()?;
-    let mut result = Object::read(whole)?;
+    let mut result: Object<'_> = answer.read()?;
     if method == "tools/list"
         && let Some(tools) = result.get("tools")
         && let Some(tools) = edit_array(tools, |_, tool| without_execution(tool))?
@@ -106,7 +104,7 @@ fn result(
         let meta = meta.to_raw()?;
         result.set("_meta", &meta)?;
     }
-    answer.with_part(whole, &result).map(Some)
+    answer.with_body(&result).map(Some)
 }
 
 fn without_execution(tool: &RawValue) -> Result<Edit, ParseError> {
