@@ -9,10 +9,12 @@
 mod asking;
 mod hub;
 mod made;
+mod task;
 mod verdict;
 mod watched;
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -91,6 +93,8 @@ struct Inner {
     /// Held while the era is being found out.
     probing: tokio::sync::Mutex<()>,
     hubs: Hubs,
+    /// Tools that the server runs in the background alone.
+    task_tools: Mutex<HashSet<Box<str>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     me: Weak<Self>,
@@ -136,6 +140,7 @@ impl Behind {
             state: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
             hubs: Hubs::default(),
+            task_tools: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             me: Weak::clone(me),

@@ -93,6 +93,33 @@ pub struct Outcome<'a> {
     pub request_state: Option<&'a RawValue>,
 }
 
+/// A task, as its server says how far it is (tasks extension).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task<'a> {
+    /// What it is called.
+    #[serde(borrow)]
+    pub task_id: Cow<'a, str>,
+    /// `working`, `input_required`, `completed`, `failed`, `cancelled`.
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
+    /// The same in words.
+    #[serde(borrow, default)]
+    pub status_message: Option<Cow<'a, str>>,
+    /// After how many milliseconds to ask again.
+    #[serde(default)]
+    pub poll_interval_ms: Option<f64>,
+    /// Questions by their keys, where it is `input_required`.
+    #[serde(borrow, default)]
+    pub input_requests: Option<&'a RawValue>,
+    /// The result of its request, where it is `completed`.
+    #[serde(borrow, default)]
+    pub result: Option<&'a RawValue>,
+    /// The error that its request ended with, where it is `failed`.
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+}
+
 /// The result of [`DISCOVER`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

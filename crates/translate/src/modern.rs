@@ -20,7 +20,7 @@ const OF_ONE_HOP: [&str; 7] = [
 ];
 
 /// Takes the tasks extension out of capabilities: no revision with a handshake has it in the form
-/// that 2026-07-28 gives it, and nobody here drives it.
+/// that 2026-07-28 gives it.  What is done in the background is waited for instead.
 fn without_tasks(can: &mut Object<'_>) -> Result<(), ParseError> {
     let declared = can.get("extensions").filter(|it| it.get().starts_with('{'));
     let Some(declared) = declared.map(ToOwned::to_owned) else { return Ok(()) };

@@ -100,6 +100,7 @@ pub const ROWS: &[&Row] = &[
     &down::SUBSCRIPTIONS,
     &down::ROOTS_CHANGED,
     &down::TASKS,
+    &down::CORE_TASKS,
     &up::DISCOVER,
     &up::SESSION,
     &up::REQUEST_META,

@@ -1,5 +1,6 @@
 //! One request to a server that asks in the place of a result: its questions go to the client, and
-//! the request is sent once more with the answers (2026-07-28, multi round-trip requests).
+//! the request is sent once more with the answers (2026-07-28, multi round-trip requests).  What it
+//! does in the background is `task.rs`'s.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -23,6 +24,7 @@ use translate::{
 use super::{
     VERSION,
     made::{Hello, Talk},
+    task::Task,
     unwritten,
 };
 
@@ -32,23 +34,33 @@ const PACE_MIN: Duration = Duration::from_millis(250);
 const PACE_MAX: Duration = Duration::from_secs(5);
 
 /// A request until its last answer.
-struct Asking {
-    talk: Arc<Talk>,
-    hello: Arc<Hello>,
-    id: Id,
-    method: Box<str>,
+pub(super) struct Asking {
+    pub(super) talk: Arc<Talk>,
+    pub(super) hello: Arc<Hello>,
+    pub(super) id: Id,
+    pub(super) method: Box<str>,
     /// As it goes to the server, without answers.
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
+    /// As it went there the last time.
+    pub(super) sent: Message,
+    /// Whether it says that it may be answered with a task.
+    pub(super) may_be_task: bool,
+    /// What it was answered with, while that is not over.
+    pub(super) task: Option<Task>,
+    /// How far it has come.
+    pub(super) progress: f64,
     round: u32,
     pace: Duration,
     /// URLs to which the client has sent its user: key, URL, and what it is called by.
     visited: Vec<(Box<str>, Box<str>, String)>,
-    phase: Phase,
+    pub(super) phase: Phase,
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// The server speaks.
     Hearing(EventStream),
+    /// The server does it in the background; what is to be said of that.
+    Driving(Option<Message>),
     /// The client is asked.
     Asking(Round),
     /// All that is left to say.
@@ -57,10 +69,12 @@ enum Phase {
 
 /// One round of questions.
 #[derive(Default)]
-struct Round {
-    to_ask: VecDeque<Question>,
+pub(super) struct Round {
+    pub(super) to_ask: VecDeque<Question>,
+    /// What is to be said before.
+    pub(super) report: Option<Message>,
     waiting: VecDeque<Waiting>,
-    answers: Vec<(Box<str>, Box<RawValue>)>,
+    pub(super) answers: Vec<(Box<str>, Box<RawValue>)>,
     state: Option<Box<RawValue>>,
     /// Whether the client had to be asked.
     is_asked: bool,
@@ -74,7 +88,7 @@ struct Waiting {
 }
 
 /// What comes of a step.
-enum Step {
+pub(super) enum Step {
     Say(Message),
     Again,
 }
@@ -94,16 +108,34 @@ pub(super) async fn ask(
         TransportError::new(kind, "`params` and `_meta` are objects").because(error)
     })?;
     exchange.version = Some(VERSION);
+    let may_be_task =
+        hello.has_tasks && &*method == "tools/call" && talk.home.is_task(&exchange.message);
+    if may_be_task {
+        exchange.message = down::with_tasks(&exchange.message).map_err(unwritten)?;
+    }
     let reply = talk.wire.send(exchange.clone()).await?;
-    let phase = Phase::Saying(VecDeque::new());
-    let (round, pace, visited) = (0, PACE_MIN, Vec::new());
-    let mut asking = Asking { talk, hello, id, method, exchange, round, pace, visited, phase };
+    let mut asking = Asking {
+        talk,
+        hello,
+        id,
+        method,
+        sent: exchange.message.clone(),
+        exchange,
+        may_be_task,
+        task: None,
+        progress: 0.0,
+        round: 0,
+        pace: PACE_MIN,
+        visited: Vec::new(),
+        phase: Phase::Saying(VecDeque::new()),
+    };
     if let Reply::Single(answer) = &reply
         && !asks(answer)
+        && !asking.wants_task(answer)
     {
         return Ok(Reply::Single(asking.last(answer)));
     }
-    asking.take(reply)?;
+    asking.take(reply).await?;
     Ok(Reply::Stream(asking.into_stream()))
 }
 
@@ -145,13 +177,18 @@ impl Asking {
                 };
                 let Event::Message { message, .. } = event? else { return Ok(Some(Step::Again)) };
                 if message.is_answer() {
-                    self.answered(&message)?;
+                    self.answered(&message).await?;
                     return Ok(Some(Step::Again));
                 }
+                self.note_progress(&message);
                 let heard = down::notification(&message, self.hello.version);
                 Ok(Some(heard.map_or(Step::Again, Step::Say)))
             }
+            Phase::Driving(_) => self.drive().await.map(Some),
             Phase::Asking(round) => {
+                if let Some(report) = round.report.take() {
+                    return Ok(Some(Step::Say(report)));
+                }
                 if let Some(question) = round.to_ask.pop_front() {
                     return self.put(question).map(Some);
                 }
@@ -165,9 +202,9 @@ impl Asking {
         }
     }
 
-    fn take(&mut self, reply: Reply) -> Result<(), TransportError> {
+    async fn take(&mut self, reply: Reply) -> Result<(), TransportError> {
         match reply {
-            Reply::Single(answer) => self.answered(&answer),
+            Reply::Single(answer) => self.answered(&answer).await,
             Reply::Stream(events) => {
                 self.phase = Phase::Hearing(events);
                 Ok(())
@@ -180,13 +217,19 @@ impl Asking {
     }
 
     /// Goes on from what the server answered.
-    fn answered(&mut self, answer: &Message) -> Result<(), TransportError> {
+    async fn answered(&mut self, answer: &Message) -> Result<(), TransportError> {
+        if self.wants_task(answer) {
+            return Box::pin(self.allow_task()).await;
+        }
         if !asks(answer) {
             let last = self.last(answer);
             self.say_last(last);
             return Ok(());
         }
         let outcome: Outcome<'_> = answer.read().map_err(unwritten)?;
+        if outcome.result_type.as_deref() == Some("task") && self.may_be_task {
+            return self.begun(answer);
+        }
         if outcome.result_type.as_deref() != Some("input_required") {
             return self.give_up("the server began something in the background, unasked");
         }
@@ -324,6 +367,9 @@ impl Asking {
             let what = format!("the server asked more than {most} times");
             return self.give_up(&what);
         }
+        if self.task.is_some() {
+            return self.update(round).await;
+        }
         if !round.is_asked {
             tokio::time::sleep(self.pace).await;
             self.pace = (self.pace * 2).min(PACE_MAX);
@@ -332,12 +378,32 @@ impl Asking {
         let id = Id::from(format!("{}-{}", self.id, self.round).as_str());
         let message = message.map_err(unwritten)?.with_id(id);
         debug!(server = %self.talk.home.name, round = self.round, "once more with answers");
+        self.say_again(message).await
+    }
+
+    pub(super) async fn say_again(&mut self, message: Message) -> Result<(), TransportError> {
+        self.sent = message.clone();
         let reply = self.talk.wire.send(Exchange { message, ..self.exchange.clone() }).await?;
-        self.take(reply)
+        self.take(reply).await
+    }
+
+    /// Keeps in mind how far it has come, where more may have to be said of that.
+    fn note_progress(&mut self, message: &Message) {
+        #[derive(serde::Deserialize)]
+        struct Made {
+            progress: f64,
+        }
+        if self.hello.has_tasks
+            && message.method() == Some("notifications/progress")
+            && let Ok(Made { progress }) = message.read()
+        {
+            self.progress = self.progress.max(progress);
+        }
     }
 
     /// Ends the call in place of the server.
-    fn give_up(&mut self, what: &str) -> Result<(), TransportError> {
+    pub(super) fn give_up(&mut self, what: &str) -> Result<(), TransportError> {
+        self.end_task();
         let words = format!("server `{}`: {what}", self.talk.home.name);
         debug!("{words}");
         let answer = match &*self.method {
@@ -348,12 +414,12 @@ impl Asking {
         Ok(())
     }
 
-    fn last(&self, answer: &Message) -> Message {
+    pub(super) fn last(&self, answer: &Message) -> Message {
         down::answer(&self.method, &answer.with_id(self.id.clone()), self.hello.version)
     }
 
     /// Says that what its user was sent for is done, and the answer.
-    fn say_last(&mut self, answer: Message) {
+    pub(super) fn say_last(&mut self, answer: Message) {
         let done = self.visited.drain(..).filter_map(|(_, _, name)| {
             let params = json!({ "elicitationId": name });
             Message::notification("notifications/elicitation/complete", &params).ok()
@@ -364,6 +430,7 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
+        self.end_task();
         if let Phase::Asking(round) = &self.phase {
             self.talk.forget(round.waiting.iter().map(|waiting| waiting.id));
         }

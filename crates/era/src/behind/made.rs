@@ -58,6 +58,8 @@ pub(super) struct Hello {
     pub(super) version: ProtocolVersion,
     pub(super) capabilities: Box<RawValue>,
     client_info: Option<Box<RawValue>>,
+    /// Whether the server may do a call in the background.
+    pub(super) has_tasks: bool,
 }
 
 // === impl Made ===
@@ -175,7 +177,9 @@ impl Talk {
         let discovered = self.wire.discovered(&self.caller).await?;
         let answer = down::initialized(id, &discovered, version, &self.home.name);
         let answer = answer.map_err(unwritten)?;
-        self.state().hello = Some(Arc::new(Hello { version, capabilities, client_info }));
+        let has_tasks = down::has_tasks(&discovered);
+        let hello = Hello { version, capabilities, client_info, has_tasks };
+        self.state().hello = Some(Arc::new(hello));
         Ok(answer)
     }
 

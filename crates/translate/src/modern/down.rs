@@ -4,6 +4,7 @@
 //! subscriptions) is the crate `era`'s; here is what becomes of each message on its own.
 
 mod rows;
+mod tasks;
 
 use mcp_jsonrpc::{
     Id, Kind, Message, ParseError, ProtocolVersion, RpcError,
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 pub(crate) use self::rows::*;
+pub use self::tasks::{about_task, has_tasks, wants_tasks, with_tasks};
 use super::{OF_ONE_HOP, without_tasks};
 use crate::{Bridge, Passage};
 

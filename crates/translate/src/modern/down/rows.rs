@@ -78,7 +78,16 @@ pub(crate) const ROOTS_CHANGED: Row = row(
 
 pub(crate) const TASKS: Row = row(
     "down-tasks",
-    "tasks, which are another thing in either revision",
-    "are declared to neither side; calls are answered as ever",
-    Loss::Some("that a call may go on in the background"),
+    "a call that the server does in the background or not at all (the extension for tasks)",
+    "is waited for: the gateway asks how far it is until it ends, asks the client what the task \
+     asks, tells what it says of itself as progress, and cancels it when the client takes its call \
+     back; what can be answered at once is",
+    Loss::Some("that it can go on without its client: a call lasts no longer than its timeouts"),
+);
+
+pub(crate) const CORE_TASKS: Row = row(
+    "down-core-tasks",
+    "tasks as 2025-11-25 has them: the capability, `task` of a call, `tasks/*` of the client",
+    "are not shown, are left out, and are answered with -32601",
+    Loss::Some("that a client begins what it asks about later"),
 );

@@ -179,3 +179,42 @@ fn news_is_nobodys_subscription_any_more() {
         r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#
     );
 }
+
+#[test]
+fn a_call_says_that_it_may_be_a_task_and_what_is_asked_about_it_says_the_same() {
+    let can = raw_of(r#"{"roots":{},"extensions":{"a/b":{}}}"#);
+    let said = Said { capabilities: &can, client_info: None, log_level: Some("info") };
+    let asked = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":7}}}"#;
+    let asked = with_tasks(&request(&message(asked), &said).unwrap()).unwrap();
+    let declared = r#""io.modelcontextprotocol/clientCapabilities":{"roots":{},"extensions":{"a/b":{},"io.modelcontextprotocol/tasks":{}}}"#;
+    assert!(asked.mentions(declared), "{}", text(&asked));
+    assert_eq!(text(&with_tasks(&asked).unwrap()), text(&asked));
+    let about = (&Id::from("q"), "tasks/update");
+    let answers = [("k".into(), raw_of(r#"{"action":"accept"}"#))];
+    let update = about_task(&asked, about, "t\"1", Some(&answers)).unwrap();
+    let expect = r#"{"jsonrpc":"2.0","id":"q","method":"tasks/update","params":{"taskId":"t\"1","inputResponses":{"k":{"action":"accept"}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#;
+    assert_eq!(text(&update), format!("{expect}{declared}}}}}}}"));
+}
+
+#[test]
+fn who_has_tasks_and_who_wants_them_says_so() {
+    let discovered = |can: &str| {
+        message(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"result":{{"supportedVersions":[],"capabilities":{can}}}}}"#
+        ))
+    };
+    assert!(has_tasks(&discovered(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#)));
+    for other in ["{}", "null", r#"{"extensions":[]}"#, r#"{"tasks":{},"extensions":{"a/b":{}}}"#] {
+        assert!(!has_tasks(&discovered(other)), "{other}");
+    }
+    let refused = |code: i32, data: &str| {
+        message(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":{code},"message":"m","data":{data}}}}}"#
+        ))
+    };
+    let tasks = r#"{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+    assert!(wants_tasks(&refused(-32021, tasks)));
+    assert!(!wants_tasks(&refused(-32603, tasks)));
+    assert!(!wants_tasks(&refused(-32021, r#"{"requiredCapabilities":{"sampling":{}}}"#)));
+    assert!(!wants_tasks(&refused(-32021, "null")));
+}
