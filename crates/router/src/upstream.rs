@@ -5,7 +5,13 @@ mod standing;
 mod warm;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mcp_jsonrpc::{
     Message, ProtocolVersion,
@@ -27,6 +33,9 @@ use crate::{
     status::State,
 };
 
+/// For how long a session that waited may go first.
+const AFTER_YOU: Duration = Duration::from_millis(100);
+
 /// The server behind.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -36,6 +45,8 @@ pub(crate) struct Upstream {
     life: Mutex<Life>,
     /// Held by whoever tries a server that is not known to be well: one at a time.
     trying: tokio::sync::Mutex<()>,
+    /// Whether a session has waited for who tries it.
+    awaited: AtomicBool,
     pool: Pool,
     places: Places,
     warm: Warm,
@@ -101,6 +112,7 @@ impl Upstream {
             options: Arc::clone(options),
             life: Mutex::new(Life::new(options.restart)),
             trying: tokio::sync::Mutex::default(),
+            awaited: AtomicBool::new(false),
             pool: Pool::default(),
             places: Places::new(
                 options.link_max,
@@ -160,6 +172,11 @@ impl Upstream {
         }
         if self.stand_by().await {
             return;
+        }
+        if self.awaited.swap(false, Ordering::Relaxed) {
+            // A session that came meanwhile begins with what was opened to ask for the era, and
+            // need not wait for another process to start.
+            tokio::time::sleep(AFTER_YOU).await;
         }
         let offered = self.options.version.unwrap_or(ProtocolVersion::LATEST_LEGACY);
         let message = match self.own_words(offered) {

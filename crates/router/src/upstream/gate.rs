@@ -1,5 +1,7 @@
 //! Who may try to reach the server, and when.
 
+use std::sync::atomic::Ordering;
+
 use mcp_jsonrpc::transport::{ErrorKind, TransportError};
 use tokio::time::Instant;
 
@@ -15,10 +17,13 @@ impl Upstream {
         match state {
             State::Ready | State::Idle => return Ok(()),
             State::Closed => return self.admit(),
-            State::Starting => match tokio::time::timeout_at(deadline, self.trying.lock()).await {
-                Ok(trying) => drop(trying),
-                Err(_) => return Err(self.too_slow()),
-            },
+            State::Starting => {
+                self.awaited.store(true, Ordering::Relaxed);
+                match tokio::time::timeout_at(deadline, self.trying.lock()).await {
+                    Ok(trying) => drop(trying),
+                    Err(_) => return Err(self.too_slow()),
+                }
+            }
             State::Backoff | State::Parked => {
                 let patience = self.life().patience();
                 if let Some(wait) = patience {

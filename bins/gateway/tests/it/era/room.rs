@@ -6,6 +6,7 @@ use super::modern::Modern;
 use crate::{
     client::{Client, Front, capabilities},
     rig::{Gateway, demo_child, folder, servers},
+    scripts::script,
 };
 
 /// A gateway with one child at most, warm ones included.
@@ -38,6 +39,21 @@ fn a_session_that_nobody_uses_makes_room_for_another() {
             gateway.status("it", |it| it["pids"].as_array().is_some_and(|it| it.len() == 1));
         assert_eq!((&status["kept"], &status["links"]), (&json!(1), &json!(1)), "{status}");
     }
+}
+
+/// Who comes while a server starts begins with the child that was asked for its era: to start
+/// another would take as long once more.
+#[test]
+fn who_comes_at_the_start_waits_for_one_child() {
+    let slow = r#"printf '{"jsonrpc":"2.0","id":%s,"result":{}}\n' "$id""#;
+    let mut entry = script("sleep 2", slow);
+    entry["isolation"] = json!("session");
+    let gateway = Gateway::start(&servers(json!({ "it": entry })));
+    let mut client = Client::connect(&gateway, Front::Unlistening, "it");
+    client.initialize("2025-11-25", &capabilities());
+    let log = gateway.process.log();
+    let started = log.iter().filter(|line| line.contains(r#""message":"started""#)).count();
+    assert_eq!(started, 1, "{log:#?}");
 }
 
 /// A child without a handshake is one for everybody, however many sessions are made over it.
