@@ -110,7 +110,8 @@ async fn figures(
         calls(plan, &door("/s00/mcp"), "echo", pid).await?;
     let change_ms = change(plan, first, servers).await?;
     let status = status(addr).await?;
-    let of = |name: &str| status["aggregates"][0][name].as_u64().unwrap_or_default();
+    let shown = status.pointer("/aggregates/0");
+    let of = |name: &str| shown.and_then(|it| it.get(name)?.as_u64()).unwrap_or_default();
     Ok(AggregateReport {
         servers,
         tools,
@@ -142,7 +143,7 @@ async fn begin(plan: &Plan, door: &Target) -> Result<(Session, f64, f64, bytes::
 fn tools(listed: &[u8]) -> Result<usize> {
     let listed: Value = serde_json::from_slice(listed)
         .map_err(|cause| Failure::Wrong(format!("no list of tools: {cause}")))?;
-    let tools = listed["result"]["tools"].as_array().map(Vec::len);
+    let tools = listed.pointer("/result/tools").and_then(Value::as_array).map(Vec::len);
     tools.ok_or_else(|| Failure::Wrong("no list of tools".to_owned()))
 }
 
@@ -186,7 +187,8 @@ async fn echo(session: &mut Session, name: &str, number: usize, id: u64) -> Resu
     let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
     let answer = session.raw(id, call.to_string().into()).await?;
     let read: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    if read["id"] == id && read["result"]["content"][0]["text"] == *text {
+    let said = read.pointer("/result/content/0/text").and_then(Value::as_str);
+    if read.get("id").and_then(Value::as_u64) == Some(id) && said == Some(&text) {
         return Ok(());
     }
     Err(Failure::Wrong(format!("call {id}: another content")))
