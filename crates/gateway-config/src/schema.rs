@@ -240,7 +240,7 @@ const SERVER: &[Row] = &[
         "protocol",
         "`auto` or a revision",
         "`auto`",
-        "Which revision of the protocol is spoken to it: the newest it knows, or `2025-06-18`, say.",
+        "Which revision of the protocol is spoken to it: what it speaks is found out, or `2026-07-28`, say. See [OPERATIONS.md](OPERATIONS.md#which-revision-a-server-speaks).",
     ),
     (
         "logEnabled",

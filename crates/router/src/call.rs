@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -55,7 +55,7 @@ pub(crate) struct Calls(Arc<Table>);
 struct Table {
     calls: Mutex<HashMap<Id, Call>>,
     entered: AtomicU64,
-    in_flight_max: usize,
+    in_flight_max: AtomicUsize,
     inbox: InboxMax,
 }
 
@@ -85,8 +85,14 @@ struct Place {
 
 impl Calls {
     pub(crate) fn new(in_flight_max: usize, inbox: InboxMax) -> Self {
-        let calls = Mutex::default();
-        Self(Arc::new(Table { calls, entered: AtomicU64::new(0), in_flight_max, inbox }))
+        let (calls, entered) = (Mutex::default(), AtomicU64::new(0));
+        let in_flight_max = AtomicUsize::new(in_flight_max);
+        Self(Arc::new(Table { calls, entered, in_flight_max, inbox }))
+    }
+
+    /// From now on so many may be under way; more that are go on.
+    pub(crate) fn set_max(&self, in_flight_max: usize) {
+        self.0.in_flight_max.store(in_flight_max, Ordering::Relaxed);
     }
 
     fn enter(&self, id: &Id) -> Result<Place, TransportError> {
@@ -95,7 +101,7 @@ impl Calls {
         let order = self.0.entered.fetch_add(1, Ordering::Relaxed);
         let call = Call { order, inbox: Arc::clone(&inbox), clock: Arc::clone(&clock) };
         let mut calls = self.lock();
-        if self.0.in_flight_max <= calls.len() {
+        if self.0.in_flight_max.load(Ordering::Relaxed) <= calls.len() {
             let what = format!("{} requests of this session are being answered", calls.len());
             let error = TransportError::new(ErrorKind::Exhausted, what);
             return Err(error.hint("wait for one to end before you send another"));

@@ -79,6 +79,12 @@ impl Stateless {
         }
     }
 
+    /// From now on so many may be answered at once, and so many listen.
+    pub(crate) fn set_max(&self, call_max: usize, listen_max: usize) {
+        self.calls.set_max(call_max);
+        self.listens.set_max(listen_max);
+    }
+
     /// How many are being answered, streams that listen left out.
     pub(crate) fn in_flight(&self) -> usize {
         self.calls.len()

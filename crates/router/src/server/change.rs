@@ -45,6 +45,7 @@ impl Server {
     pub fn reconfigure(&self, options: Options) {
         let inner = &self.0.inner;
         inner.sessions.set_max(options.session_max);
+        inner.stateless.set_max(options.stateless_max, options.listen_max);
         inner.options.store(Arc::new(options));
     }
 

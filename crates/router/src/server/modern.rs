@@ -302,6 +302,14 @@ async fn there_is_a_bound_on_how_many_are_answered() {
     }
     let error = session.send(request(3, "never")).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Exhausted);
+    // Configured anew, it holds at once.
+    server.reconfigure(Options { stateless_max: 3, ..all() });
+    let mut third = Box::pin(session.send(request(3, "never")));
+    assert!((&mut third).now_or_never().is_none());
+    server.reconfigure(Options { stateless_max: 2, ..all() });
+    drop(third);
+    let error = session.send(request(3, "never")).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Exhausted);
     drop(asking);
     session.send(request(3, "tools/list")).await.unwrap();
 }
