@@ -16,6 +16,7 @@ mod pooled;
 mod question;
 mod session;
 mod state;
+mod task;
 mod unasked;
 mod wants;
 

@@ -117,5 +117,6 @@ pub const ROWS: &[&Row] = &[
     &up::PROGRESS,
     &up::ROOTS,
     &up::CORE_TASKS,
+    &up::TASK_REQUIRED,
     &up::REMOVED,
 ];

@@ -100,7 +100,11 @@ impl Call {
         self.known = Some(Arc::clone(&pooled.known));
         pooled.raise(self.wants.level).await;
         let ours = Id::from(place.id);
-        let message = up::request(&self.request.message, &ours).map_err(unwritten)?;
+        let mut message = up::request(&self.request.message, &ours).map_err(unwritten)?;
+        self.parked.as_task = pooled.wants_task(&message).await;
+        if self.parked.as_task {
+            message = up::as_task(&message).map_err(unwritten)?;
+        }
         let mut exchange = pooled.exchange(message.with_id(ours));
         let fields = self.request.carried.iter();
         // Those of 2026-07-28 mirror a body that is another one now.
@@ -227,7 +231,27 @@ impl Call {
 
     /// The server's answer, as the client hears it; none where the call goes on.
     async fn answered(&mut self, answer: Message) -> Option<Result<Message, TransportError>> {
-        let entries = up::url_entries(&answer).filter(|_| self.parks);
+        let was_task = match &mut self.parked.leg {
+            Some(leg) if leg.place.task.is_some() => {
+                leg.place.task = None;
+                true
+            }
+            Some(leg) if self.parked.as_task => match wait_for(leg, &answer) {
+                Ok(None) => false,
+                Ok(Some(words)) => {
+                    let said = self.words(&words?)?;
+                    self.spoken = true;
+                    return Some(Ok(said));
+                }
+                Err(error) => {
+                    self.done = true;
+                    return Some(Err(error));
+                }
+            },
+            _ => false,
+        };
+        // What a task ends with is no refusal: it was begun.
+        let entries = up::url_entries(&answer).filter(|_| self.parks && !was_task);
         self.refuse_all("the request it belongs to was answered").await;
         if let Some(entries) = entries {
             if !self.wants.can.url {
@@ -263,6 +287,9 @@ impl Call {
             return None;
         }
         let leg = self.parked.leg.as_ref()?;
+        if message.method() == Some("notifications/tools/list_changed") {
+            leg.place.pooled.task_tools.forget();
+        }
         if let Some(news) = News::of(&message) {
             leg.place.pooled.tell_hearers(|hearer| hearer.hear(&news, &message));
             return None;
@@ -278,9 +305,22 @@ impl Call {
                 self.parked.questions.retain(|it| !is_it(it));
                 None
             }
-            "notifications/elicitation/complete" | "notifications/tasks/status" => None,
+            "notifications/elicitation/complete" => None,
+            "notifications/tasks/status" => {
+                let (task, words) = up::status(&message)?;
+                (leg.place.task.as_ref() == Some(&task)).then(|| self.words(&words))?
+            }
             _ => Some(message),
         }
+    }
+
+    /// What is said of a task in words, as progress: as long as it has no other.
+    fn words(&mut self, words: &str) -> Option<Message> {
+        let token = self.wants.token.as_deref().filter(|_| !self.parked.counts)?;
+        let step = self.parked.progress.unwrap_or_default().floor() + 1.0;
+        let params = json!({ "progressToken": token, "progress": step, "message": words });
+        self.parked.progress = Some(step);
+        Message::notification("notifications/progress", &params).ok()
     }
 
     /// Progress under the client's own token, if there is any.
@@ -299,7 +339,7 @@ impl Call {
             debug!("progress of something else, or going backwards: dropped");
             return None;
         }
-        self.parked.progress = Some(made);
+        (self.parked.progress, self.parked.counts) = (Some(made), true);
         message.with_part(said.progress_token, &token).ok()
     }
 
@@ -413,6 +453,16 @@ impl Call {
         };
         Message::response(&self.id, &result).map_err(|_| "it could not be written")
     }
+}
+
+/// Asks for the result of the task that a call was answered with; what is said of it in words.
+fn wait_for(leg: &mut Leg, answer: &Message) -> Result<Option<Option<String>>, TransportError> {
+    let Some((task, words)) = up::begun(answer) else { return Ok(None) };
+    let pooled = Arc::clone(&leg.place.pooled);
+    let params = json!({ "taskId": task });
+    let asked = Message::request(&pooled.another_id(), "tasks/result", &params);
+    leg.wait_for(task, pooled.exchange(asked.map_err(unwritten)?));
+    Ok(Some(words))
 }
 
 #[derive(Serialize)]

@@ -57,6 +57,13 @@ impl Leg {
         };
     }
 
+    /// Goes on with what the server has begun in the background: this asks for its result.
+    pub(super) fn wait_for(&mut self, task: Box<str>, result: Exchange) {
+        self.place.task = Some(task);
+        let session = std::sync::Arc::clone(&self.place.pooled.session);
+        self.behind = Behind::Sent(async move { session.send(result).await }.boxed());
+    }
+
     /// What is said next; the answer, or an error, last.  Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Message, TransportError> {
         poll_fn(|cx| self.poll_next(cx)).await

@@ -35,6 +35,10 @@ pub(super) struct Parked {
     pub(super) rounds: u32,
     /// How far it has come.
     pub(super) progress: Option<f64>,
+    /// Whether the server itself says so.
+    pub(super) counts: bool,
+    /// Whether it was sent as one that is a task.
+    pub(super) as_task: bool,
 }
 
 /// All that wait.

@@ -22,6 +22,7 @@ use super::{
     FrontOptions, Inner,
     listen::Hearer,
     pool::{Seat, Who},
+    task::TaskTools,
     wants::{Can, Level},
 };
 
@@ -45,6 +46,8 @@ pub(super) struct Pooled {
     level: tokio::sync::Mutex<Option<Level>>,
     /// How many want to hear of each resource; held while the server is told.
     pub(super) subscribed: tokio::sync::Mutex<HashMap<Box<str>, usize>>,
+    /// Which tools can be called as tasks alone.
+    pub(super) task_tools: TaskTools,
     /// Cancelled when it is over.
     pub(super) over: CancellationToken,
     /// Given up when it is closed.
@@ -67,6 +70,8 @@ pub(super) struct Declares {
     pub(super) prompts_changed: bool,
     pub(super) resources_changed: bool,
     pub(super) subscribe: bool,
+    /// Calls of tools may be tasks (2025-11-25).
+    pub(super) task_calls: bool,
 }
 
 pub(super) struct State {
@@ -112,6 +117,8 @@ pub(super) struct Place {
     parks: bool,
     pub(super) sent: bool,
     pub(super) answered: bool,
+    /// The task that the server has begun for it, as long as that runs.
+    pub(super) task: Option<Box<str>>,
 }
 
 // === impl State ===
@@ -160,6 +167,7 @@ impl Pooled {
             state: Mutex::new(state),
             level: tokio::sync::Mutex::default(),
             subscribed: tokio::sync::Mutex::default(),
+            task_tools: TaskTools::default(),
             over: CancellationToken::new(),
             seat: Mutex::new(Some(seat)),
         });
@@ -219,7 +227,14 @@ impl Pooled {
         state.calls.insert(id, Running { inbox: Arc::clone(&inbox), parks, level });
         drop(state);
         let pooled = Arc::clone(self);
-        Some(Place { pooled, id, inbox, parks, sent: false, answered: false })
+        Some(Place { pooled, id, inbox, parks, sent: false, answered: false, task: None })
+    }
+
+    /// An id for a further request of one that has a place.
+    pub(super) fn another_id(&self) -> Id {
+        let mut state = self.state();
+        state.last += 1;
+        Id::from(state.last)
     }
 
     /// Says something, and waits for no answer.
@@ -330,7 +345,8 @@ impl fmt::Debug for Pooled {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let abandoned = self.sent && !self.answered;
+        let task = self.task.take();
+        let abandoned = self.sent && !self.answered || task.is_some();
         {
             let mut state = self.pooled.state();
             state.calls.remove(&self.id);
@@ -355,8 +371,13 @@ impl Drop for Place {
             for question in left {
                 pooled.refuse(&front, &question, "the request it belongs to has ended").await;
             }
-            if let Some(cancelled) = cancelled.filter(|_| abandoned) {
-                pooled.tell(cancelled).await;
+            match task {
+                Some(task) => pooled.end_task(&task).await,
+                None => {
+                    if let Some(cancelled) = cancelled.filter(|_| abandoned) {
+                        pooled.tell(cancelled).await;
+                    }
+                }
             }
         });
     }
@@ -440,6 +461,7 @@ impl Declares {
             prompts_changed: is("/prompts/listChanged"),
             resources_changed: is("/resources/listChanged"),
             subscribe: is("/resources/subscribe"),
+            task_calls: said.pointer("/tasks/requests/tools/call").is_some_and(|it| it.is_object()),
         }
     }
 }

@@ -44,10 +44,11 @@ impl Question {
     pub(super) fn reply(&self, server: ProtocolVersion) -> Option<Message> {
         let asked = self.asked.as_ref().filter(|_| !self.withdrawn)?;
         let reply = Message::response(asked.id()?, self.answer.as_ref()?).ok()?;
-        match Bridge::between(ProtocolVersion::V2026_07_28, server)?.to_server(&reply) {
-            Passage::Same => Some(reply),
-            Passage::Edited(edited) => Some(edited),
-            Passage::Dropped | Passage::Refused(_) => None,
-        }
+        let reply = match Bridge::between(ProtocolVersion::V2026_07_28, server)?.to_server(&reply) {
+            Passage::Same => reply,
+            Passage::Edited(edited) => edited,
+            Passage::Dropped | Passage::Refused(_) => return None,
+        };
+        up::related(asked, reply).ok()
     }
 }

@@ -6,6 +6,7 @@ mod listening;
 mod plain;
 mod questions;
 mod sessions;
+mod tasks;
 mod waiting;
 
 use std::sync::Arc;

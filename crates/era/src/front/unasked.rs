@@ -85,6 +85,9 @@ impl Pooled {
             return self.asked(front, message).await;
         }
         let method = message.method().unwrap_or_default().to_owned();
+        if method == "notifications/tools/list_changed" {
+            self.task_tools.forget();
+        }
         if let Some(news) = News::of(&message) {
             return self.tell_hearers(|hearer| hearer.hear(&news, &message));
         }
@@ -99,7 +102,13 @@ impl Pooled {
                 }
             }
             "notifications/cancelled" => self.withdrawn(&message),
-            "notifications/elicitation/complete" | "notifications/tasks/status" => {
+            "notifications/tasks/status" => {
+                // Whose task it is knows the call alone.
+                for call in self.state().calls.values().filter(|call| call.parks) {
+                    drop(call.inbox.push(message.clone().into()));
+                }
+            }
+            "notifications/elicitation/complete" => {
                 debug!(method, "dropped: 2026-07-28 does not have it");
             }
             _ => {

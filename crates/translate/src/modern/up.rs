@@ -5,6 +5,7 @@
 
 mod questions;
 mod rows;
+mod tasks;
 
 use mcp_jsonrpc::{
     Id, Kind, Message, ParseError, ProtocolVersion, RpcError, modern,
@@ -15,6 +16,7 @@ use serde_json::{json, value::RawValue};
 
 pub use self::questions::{entry, refusal, reply, url_entries};
 pub(crate) use self::rows::*;
+pub use self::tasks::{as_task, begun, related, status, task_tools};
 use super::{OF_ONE_HOP, RELATED_TASK, without_tasks};
 
 /// Results that say for how long they hold (2026-07-28, caching).

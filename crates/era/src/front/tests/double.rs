@@ -186,7 +186,9 @@ impl Talk {
             "logging/setLevel" | "resources/unsubscribe" => Some(json!({})),
             "resources/subscribe" if params["uri"] != "mem://none" => Some(json!({})),
             "tools/list" => Some(json!({ "tools": [{ "name": "a", "inputSchema": {},
-                "execution": { "taskSupport": "optional" } }] })),
+                "execution": { "taskSupport": "optional" } },
+                { "name": "bg", "inputSchema": {}, "execution": { "taskSupport": "required" } }] })),
+            "tasks/cancel" => Some(json!({ "taskId": params["taskId"], "status": "cancelled" })),
             "tools/call" if params["name"] == "now" => {
                 Some(json!({ "content": [{ "type": "text", "text": self.number.to_string() }] }))
             }

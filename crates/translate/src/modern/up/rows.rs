@@ -137,8 +137,16 @@ pub(crate) const ROOTS: Row = row(
 pub(crate) const CORE_TASKS: Row = of_2025_11(row(
     "core-tasks",
     "tasks: the capability, `execution` of a tool, `task` of a call, `tasks/*`",
-    "are not shown, and no task is begun; `tasks/*` is answered with -32601",
-    Loss::Some("tools that can be run in the background alone: the server refuses the call"),
+    "are not shown; `tasks/*` is answered with -32601",
+    Loss::Some("that a call can go on without its client"),
+));
+
+pub(crate) const TASK_REQUIRED: Row = of_2025_11(row(
+    "task-required-up",
+    "a call of a tool whose `execution.taskSupport` is `required`",
+    "is begun as a task, and waited for: what it asks is asked of the client, what it says of itself \
+     is told as progress, and it is cancelled when the client takes its call back",
+    Loss::Nothing,
 ));
 
 pub(crate) const REMOVED: Row = row(
