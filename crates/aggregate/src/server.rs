@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use catalogue::Catalogue;
 use futures::{FutureExt, future::BoxFuture};
 use mcp_jsonrpc::{
     Id, Message, ProtocolVersion,
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     noted: Mutex<HashSet<Box<str>>>,
+    /// What each server lists for somebody, so that what it lists for several is kept once.
+    catalogues: Mutex<HashMap<Arc<str>, Vec<Weak<Catalogue>>>>,
 }
 
 /// What an aggregate looks like from outside.
@@ -85,6 +88,7 @@ impl Aggregate {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             noted: Mutex::default(),
+            catalogues: Mutex::default(),
         });
         let members = ArcSwap::from_pointee(by_name(members));
         Self(Arc::new(Running(Arc::new(Inner { shared, members, scopes: Mutex::default() }))))
@@ -254,6 +258,22 @@ impl Shared {
         self.tasks.spawn(async move {
             stop.run_until_cancelled_owned(task).await;
         });
+    }
+
+    /// The same catalogue as somebody else has it of this server, if somebody does.
+    pub(crate) fn once(&self, server: &Arc<str>, new: Catalogue) -> Arc<Catalogue> {
+        let mut all = self.catalogues.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| {
+            known.retain(|it| it.strong_count() > 0);
+            !known.is_empty()
+        });
+        let known = all.entry(Arc::clone(server)).or_default();
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|it| it.is_like(&new)) {
+            return same;
+        }
+        let new = Arc::new(new);
+        known.push(Arc::downgrade(&new));
+        new
     }
 
     /// Logs a complaint about a server, the first time that there is reason to.

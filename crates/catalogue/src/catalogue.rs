@@ -154,7 +154,8 @@ impl Catalogue {
         List::ALL.into_iter().filter(|list| old.list(*list) != new.list(*list)).collect()
     }
 
-    fn is_like(&self, other: &Self) -> bool {
+    /// Whether both say the same, whichever they were of those that came of their servers.
+    pub fn is_like(&self, other: &Self) -> bool {
         let said = self.capabilities().map(RawValue::get);
         Self::diff(self, other).is_empty()
             && said == other.capabilities().map(RawValue::get)

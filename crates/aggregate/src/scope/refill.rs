@@ -11,6 +11,7 @@ use super::{Scope, shelf::Shelf};
 use crate::{
     fill::{Filled, fill},
     link::Link,
+    server::Shared,
     session::Talk,
     session::late,
 };
@@ -80,7 +81,7 @@ impl Scope {
                 let mut state = self.state();
                 let Some(shelf) = state.shelves.get_mut(name) else { return };
                 let changed = match filled {
-                    Ok(Some((link, filled))) => shelf.settle(&link, filled),
+                    Ok(Some((link, filled))) => shelf.settle(&link, filled, &self.shared),
                     // Nobody is there to ask for.
                     Ok(None) => {
                         shelf.is_stale = true;
@@ -190,7 +191,7 @@ impl Scope {
 
 impl Shelf {
     /// Puts in what a server lists; whether that makes a difference.
-    fn settle(&mut self, link: &Arc<Link>, filled: Filled) -> bool {
+    fn settle(&mut self, link: &Arc<Link>, filled: Filled, shared: &Shared) -> bool {
         let was_there = self.absence.take().is_none();
         if !was_there {
             info!(server = %self.member.name, "is there again");
@@ -204,7 +205,7 @@ impl Shelf {
         let refused = self.refused != filled.refused;
         self.refused = filled.refused;
         if !same {
-            self.catalogue = Some(Arc::new(new));
+            self.catalogue = Some(shared.once(&self.member.name, new));
         }
         !same || !was_there || refused
     }
