@@ -13,7 +13,7 @@ use std::{
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use mcp_jsonrpc::{
     Id, Kind, Message, ProtocolVersion, RpcError,
-    params::{Initialize, Resource},
+    params::{Cancelled, Initialize, Resource},
     transport::{
         Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Inbox, Reply, Session,
         TransportError,
@@ -22,6 +22,7 @@ use mcp_jsonrpc::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use translate::modern::down::{self, Said};
 
 use super::{Inner, asking, hub::Hub, unwritten, watched::Held};
@@ -40,6 +41,7 @@ pub(super) struct Talk {
     pub(super) caller: Caller,
     state: Mutex<State>,
     questions: Mutex<HashMap<i64, oneshot::Sender<Message>>>,
+    running: Mutex<HashMap<Id, CancellationToken>>,
     last: AtomicI64,
     listener: Mutex<Option<Arc<Inbox>>>,
     hub: OnceLock<Arc<Hub>>,
@@ -62,6 +64,14 @@ pub(super) struct Hello {
     pub(super) has_tasks: bool,
 }
 
+/// A request that is being answered.
+struct Running {
+    talk: Arc<Talk>,
+    id: Id,
+    /// Cancelled when its client takes it back.
+    over: CancellationToken,
+}
+
 // === impl Made ===
 
 impl Made {
@@ -72,6 +82,7 @@ impl Made {
             caller,
             state: Mutex::default(),
             questions: Mutex::default(),
+            running: Mutex::default(),
             last: AtomicI64::new(0),
             listener: Mutex::default(),
             hub: OnceLock::new(),
@@ -87,8 +98,11 @@ impl Session for Made {
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
         match exchange.message.kind() {
-            Kind::Request => Arc::clone(&self.0).request(exchange).boxed(),
-            Kind::Notification => async { Ok(Reply::Accepted) }.boxed(),
+            Kind::Request => Arc::clone(&self.0).run(exchange).boxed(),
+            Kind::Notification => {
+                self.0.taken_back(&exchange.message);
+                async { Ok(Reply::Accepted) }.boxed()
+            }
             Kind::Response | Kind::Error => {
                 self.0.answered(exchange.message);
                 async { Ok(Reply::Accepted) }.boxed()
@@ -131,9 +145,54 @@ impl Drop for Made {
     }
 }
 
+// === impl Running ===
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.talk.running().remove(&self.id);
+    }
+}
+
 // === impl Talk ===
 
 impl Talk {
+    /// A request until its answer, or until its client takes it back: then its reply is dropped,
+    /// which is how the server learns of it.
+    async fn run(self: Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
+        let Some(id) = exchange.message.id().cloned() else { return Ok(Reply::Accepted) };
+        let over = CancellationToken::new();
+        self.running().insert(id.clone(), over.clone());
+        let running = Running { talk: Arc::clone(&self), id, over };
+        let reply = tokio::select! {
+            biased;
+            () = running.over.cancelled() => return Err(taken_back()),
+            reply = self.request(exchange) => reply?,
+        };
+        let Reply::Stream(events) = reply else { return Ok(reply) };
+        let events = stream::unfold(Some((events, running)), |running| async {
+            let (mut events, running) = running?;
+            tokio::select! {
+                biased;
+                () = running.over.cancelled() => Some((Err(taken_back()), None)),
+                event = events.next() => event.map(|event| (event, Some((events, running)))),
+            }
+        });
+        Ok(Reply::Stream(events.boxed()))
+    }
+
+    fn taken_back(&self, message: &Message) {
+        if message.method() == Some("notifications/cancelled")
+            && let Ok(Cancelled { request_id, .. }) = message.read()
+            && let Some(over) = self.running().get(&request_id)
+        {
+            over.cancel();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<Id, CancellationToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn request(self: Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let message = &exchange.message;
         let Some(id) = message.id() else { return Ok(Reply::Accepted) };
@@ -345,6 +404,10 @@ impl Drop for Talk {
 fn no_uri(id: &Id) -> Result<Message, TransportError> {
     let error = RpcError::new(RpcError::INVALID_PARAMS, "`uri` is missing");
     Message::error(Some(id), &error).map_err(unwritten)
+}
+
+fn taken_back() -> TransportError {
+    TransportError::new(ErrorKind::Cancelled, "the request was cancelled")
 }
 
 fn uninitialized() -> TransportError {

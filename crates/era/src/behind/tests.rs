@@ -155,6 +155,39 @@ async fn what_the_server_asks_is_asked_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_taken_back_is_given_up() {
+    let behind = behind_of(DemoServer::default(), modern());
+    let (mut client, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    let began = Instant::now();
+    let params = json!({ "name": "sleep", "arguments": { "ms": 60_000 } });
+    let call = Message::request(&Id::from("long"), "tools/call", &params).unwrap();
+    let asking = async {
+        match client.send(call).await? {
+            Reply::Stream(mut events) => loop {
+                match events.next().await.expect("an end") {
+                    Ok(Event::Message { message, .. }) => assert!(!message.is_answer()),
+                    Ok(Event::Pause { .. }) => (),
+                    Err(error) => break Err::<(), _>(error),
+                }
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let taking_back = async {
+        for id in ["another", "long"] {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let params = json!({ "requestId": id, "reason": "enough" });
+            let cancelled = Message::notification("notifications/cancelled", &params).unwrap();
+            assert!(matches!(client.send(cancelled).await, Ok(Reply::Accepted)));
+        }
+    };
+    let (ended, ()) = tokio::join!(asking, taking_back);
+    assert!(matches!(ended.unwrap_err().kind(), ErrorKind::Cancelled));
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(text(&client.call("add", json!({ "a": 1, "b": 2 })).await), "3");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_level_of_logging_goes_with_each_request() {
     let behind = behind_of(DemoServer::default(), modern());
     let (mut client, _) = Client::of(&behind, ProtocolVersion::V2025_06_18, all()).await;

@@ -291,7 +291,7 @@ impl Call {
             leg.place.pooled.task_tools.forget();
         }
         if let Some(news) = News::of(&message) {
-            leg.place.pooled.tell_hearers(|hearer| hearer.hear(&news, &message));
+            leg.place.pooled.tell_all(&self.front, &news, &message);
             return None;
         }
         match message.method().unwrap_or_default() {

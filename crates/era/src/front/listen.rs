@@ -111,6 +111,11 @@ impl News {
         }
     }
 
+    /// Whether it is about a list, and not about one resource.
+    pub(super) const fn is_of_list(&self) -> bool {
+        !matches!(self, Self::Updated(_))
+    }
+
     fn message(&self) -> Option<Message> {
         let (method, params) = match self {
             Self::Tools => ("notifications/tools/list_changed", json!({})),

@@ -91,6 +91,17 @@ impl Pool {
         slots.iter().flat_map(|slot| lock(&slot.state).sessions.clone()).collect()
     }
 
+    /// This session, and all others of its caller whose clients can do the same.
+    pub(super) fn beside(&self, session: &Arc<Pooled>) -> Vec<Arc<Pooled>> {
+        let key = Key::of(&session.who.caller, &session.can);
+        let slot = lock(&self.slots).get(&key).cloned();
+        let mut all = slot.map(|slot| lock(&slot.state).sessions.clone()).unwrap_or_default();
+        if !all.iter().any(|it| Arc::ptr_eq(it, session)) {
+            all.push(Arc::clone(session));
+        }
+        all
+    }
+
     /// Takes a session out, so that nobody finds it any more.
     pub(super) fn remove(&self, session: &Arc<Pooled>) {
         let key = Key::of(&session.who.caller, &session.can);

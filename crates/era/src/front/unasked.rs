@@ -89,7 +89,7 @@ impl Pooled {
             self.task_tools.forget();
         }
         if let Some(news) = News::of(&message) {
-            return self.tell_hearers(|hearer| hearer.hear(&news, &message));
+            return self.tell_all(front, &news, &message);
         }
         match &*method {
             "notifications/progress" => {
@@ -122,6 +122,17 @@ impl Pooled {
                     _ => front.dropped(&method, "it can be for several requests, or for none"),
                 }
             }
+        }
+    }
+
+    /// Passes on news.  A list is that of all sessions of this caller and client: whoever listens
+    /// does so in one of them, and calls may run in others, with processes of their own behind.
+    pub(super) fn tell_all(self: &Arc<Self>, front: &Inner, news: &News, message: &Message) {
+        if !news.is_of_list() {
+            return self.tell_hearers(|hearer| hearer.hear(news, message));
+        }
+        for session in front.pool.beside(self) {
+            session.tell_hearers(|hearer| hearer.hear(news, message));
         }
     }
 

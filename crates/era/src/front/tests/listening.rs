@@ -160,3 +160,41 @@ async fn so_many_may_listen_to_so_much() {
     drop(one);
     drop(listen(&client, json!(1), json!({})).await);
 }
+
+/// Calls run beside the session in which somebody listens, with processes of their own behind.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_changes_in_one_session_has_changed_for_all_of_its_caller() {
+    let server = Double::new();
+    let front = server.front(FrontOptions { sole_sessions_max: 2, ..FrontOptions::default() });
+    let can = json!({ "roots": {}, "sampling": {}, "elicitation": {} });
+    let client = Client::new(&front, "ann", can.clone());
+    let other = Client::new(&front, "bob", can);
+    let mut events = listen(&client, json!("l"), everything()).await;
+    let mut others = listen(&other, json!("l"), everything()).await;
+    for events in [&mut events, &mut others] {
+        assert_eq!(next(events).await["method"], "notifications/subscriptions/acknowledged");
+    }
+    let changed = |list: &str| tell(&format!("notifications/{list}/list_changed"), json!({}));
+    let speaking = async {
+        let (first, one) = server.called(0, "one").await;
+        let (second, two) = server.called(0, "two").await;
+        // Who subscribed there is told of a resource, and nobody else.
+        second.unasked(tell("notifications/resources/updated", json!({ "uri": "mem://a" })));
+        second.unasked(changed("tools"));
+        second.answer(two, json!({ "content": [] }));
+        first.unasked(changed("resources"));
+        first.answer(one, json!({ "content": [] }));
+    };
+    let calls = async {
+        let one = client.call("one", json!({}));
+        let two = client.call("two", json!({}));
+        tokio::join!(one, two)
+    };
+    tokio::join!(calls, speaking);
+    assert_eq!(front.counts().sessions, 3);
+    assert_eq!(next(&mut events).await["method"], "notifications/tools/list_changed");
+    assert_eq!(next(&mut events).await["method"], "notifications/resources/list_changed");
+    // What is one caller's is not another's.
+    server.talk(1).unasked(changed("resources"));
+    assert_eq!(next(&mut others).await["method"], "notifications/resources/list_changed");
+}
