@@ -16,7 +16,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -34,7 +34,7 @@ use store::RecordKey;
 use tokio::time::Instant;
 use tracing::debug;
 
-use self::tell::still_lost;
+use self::{replay::Telling, tell::still_lost};
 use crate::{
     call::{Answering, Calls},
     handshake::{self, Hello},
@@ -70,6 +70,8 @@ pub(crate) struct ClientSession {
     state: Mutex<State>,
     /// Held by whoever looks for a link, so that one is opened and not many.
     attaching: tokio::sync::Mutex<()>,
+    /// Whether whoever holds that tells a new link what the last one knew.
+    telling: AtomicBool,
     /// Held by whoever writes its record.
     saving: tokio::sync::Mutex<()>,
 }
@@ -134,6 +136,7 @@ impl ClientSession {
             log: OnceLock::new(),
             state: Mutex::new(state),
             attaching,
+            telling: AtomicBool::new(false),
             saving,
         })
     }
@@ -218,7 +221,14 @@ impl ClientSession {
     pub(crate) async fn link(self: &Arc<Self>) -> Result<Carried, TransportError> {
         loop {
             let link = match self.open_link()? {
-                Some(link) => link,
+                Some(link) => {
+                    if self.telling.load(Ordering::Acquire) {
+                        // What the last one knew it is told before anything else, and the client
+                        // hears that there is another.
+                        drop(self.attaching.lock().await);
+                    }
+                    link
+                }
                 // In a box: rare, and large beside the future of a call.
                 None => Box::pin(self.another_link()).await?,
             };
@@ -253,6 +263,7 @@ impl ClientSession {
                 Err(TransportError::new(kind, what).hint(hint))
             }
             Acquired::Link(link) => {
+                let _telling = Telling::begin(&self.telling);
                 self.attach(Arc::clone(&link), None).await;
                 self.replay(&link, &hello).await;
                 Ok(link)

@@ -1,6 +1,9 @@
 //! What a session's new link has to be told, and what is kept for that.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use mcp_jsonrpc::{Id, Kind, Message, params::Resource};
 use serde::Deserialize;
@@ -12,6 +15,22 @@ use crate::{
     handshake::{self, Hello},
     link::Link,
 };
+
+/// The time in which a new link is told what the last one knew.
+pub(super) struct Telling<'a>(&'a AtomicBool);
+
+impl<'a> Telling<'a> {
+    pub(super) fn begin(telling: &'a AtomicBool) -> Self {
+        telling.store(true, Ordering::Release);
+        Self(telling)
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
 
 impl ClientSession {
     /// Tells a new link what the last one knew, and the client that its lists may have changed.
