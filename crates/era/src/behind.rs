@@ -278,7 +278,10 @@ impl Inner {
                 let has_both = self.options.pin.is_none() && verdict::has_handshake(&discovered);
                 self.decide(if has_both { Verdict::Both } else { Verdict::Modern });
                 if has_both && !modern {
-                    return Ok(Found::Legacy(Some(session).filter(|_| self.options.is_child)));
+                    // Asked, and having answered, it speaks 2026-07-28 from now on: the SDK for
+                    // Python refuses a handshake after that.
+                    self.tasks.spawn(async move { session.close().await });
+                    return Ok(Found::Legacy(None));
                 }
                 let wire = Wire::begin(session, discovered, self);
                 self.state().wire = wire.downgrade();
