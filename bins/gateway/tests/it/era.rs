@@ -10,6 +10,7 @@ mod modern;
 mod room;
 mod same;
 mod stdio;
+mod tasks;
 mod up;
 
 use serde_json::{Value, json};

@@ -23,3 +23,4 @@ mod story0;
 mod story1;
 mod story2;
 mod story3;
+mod tasks;

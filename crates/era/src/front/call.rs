@@ -317,6 +317,10 @@ impl Call {
     /// What is said of a task in words, as progress: as long as it has no other.
     fn words(&mut self, words: &str) -> Option<Message> {
         let token = self.wants.token.as_deref().filter(|_| !self.parked.counts)?;
+        if self.parked.words.as_deref() == Some(words) {
+            return None;
+        }
+        self.parked.words = Some(words.into());
         let step = self.parked.progress.unwrap_or_default().floor() + 1.0;
         let params = json!({ "progressToken": token, "progress": step, "message": words });
         self.parked.progress = Some(step);

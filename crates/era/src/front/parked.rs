@@ -37,6 +37,8 @@ pub(super) struct Parked {
     pub(super) progress: Option<f64>,
     /// Whether the server itself says so.
     pub(super) counts: bool,
+    /// What its task said of itself the last time.
+    pub(super) words: Option<Box<str>>,
     /// Whether it was sent as one that is a task.
     pub(super) as_task: bool,
 }

@@ -69,7 +69,8 @@ impl Modern {
     /// Sends a request; returns as soon as its answer begins.
     #[track_caller]
     pub(super) fn open(&self, id: &Value, method: &str, params: Value) -> Open {
-        let name = ["name", "uri"].iter().find_map(|key| params[*key].as_str().map(str::to_owned));
+        let names = ["name", "uri", "taskId"];
+        let name = names.iter().find_map(|key| params[*key].as_str().map(str::to_owned));
         let body = self.body(id, method, params);
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let mut fields = vec![

@@ -40,7 +40,7 @@ async fn a_tool_that_is_a_task_is_called_as_one_and_waited_for() {
             json!({ "jsonrpc": "2.0", "method": "notifications/progress",
                 "params": { "progressToken": token, "progress": progress } })
         };
-        for (task, words) in [("t-2", "of another"), ("t-1", "half")] {
+        for (task, words) in [("t-2", "of another"), ("t-1", "begun"), ("t-1", "half")] {
             let params = json!({ "taskId": task, "status": "working", "statusMessage": words });
             let method = "notifications/tasks/status";
             talk.unasked(json!({ "jsonrpc": "2.0", "method": method, "params": params }));
