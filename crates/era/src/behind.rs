@@ -180,10 +180,11 @@ impl Transport for Behind {
                 }
                 (Found::Legacy(None), false) => {
                     let session = inner.transport.open(opening).await?;
-                    Ok(Arc::new(Watched::new(session, inner)) as Arc<dyn Session>)
+                    Ok(Arc::new(Watched::new(session, None, inner)) as Arc<dyn Session>)
                 }
                 (Found::Legacy(Some(session)), false) => {
-                    Ok(Arc::new(Watched::new(session, inner)) as Arc<dyn Session>)
+                    let watched = Watched::new(session, Some(opening), inner);
+                    Ok(Arc::new(watched) as Arc<dyn Session>)
                 }
                 (Found::Legacy(asked), true) => {
                     if let Some(asked) = asked {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,12 +14,13 @@ use mcp_jsonrpc::{
     Era, Id, Kind, Message, RpcError,
     modern::{self, Discovered},
     transport::{
-        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Reply, Session, TransportError,
+        Caller, Endpoint, ErrorKind, EventId, EventStream, Exchange, Opening, Reply, Session,
+        TransportError,
     },
 };
 use tokio::time::Instant;
 
-use super::{Inner, discover, unwritten};
+use super::{Inner, Verdict, discover, unwritten};
 
 /// The longest that what was discovered is believed, whatever the server says.
 const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -27,6 +28,10 @@ const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A session with a handshake: it is the server's own from its first answer on.
 pub(super) struct Watched {
     session: Arc<dyn Session>,
+    /// How it was opened, where the server was asked for its era in it before.
+    asked: Option<Opening>,
+    /// What took its place.
+    instead: OnceLock<Arc<dyn Session>>,
     settled: Arc<AtomicBool>,
     home: Weak<Inner>,
 }
@@ -51,22 +56,55 @@ pub(super) struct Held {
 // === impl Watched ===
 
 impl Watched {
-    pub(super) fn new(session: Arc<dyn Session>, home: &Arc<Inner>) -> Self {
-        Self { session, settled: Arc::default(), home: Arc::downgrade(home) }
+    pub(super) fn new(
+        session: Arc<dyn Session>,
+        asked: Option<Opening>,
+        home: &Arc<Inner>,
+    ) -> Self {
+        let (settled, home) = (Arc::default(), Arc::downgrade(home));
+        Self { session, asked, instead: OnceLock::new(), settled, home }
+    }
+
+    fn session(&self) -> &Arc<dyn Session> {
+        self.instead.get().unwrap_or(&self.session)
+    }
+
+    /// Greets another process: this one was slow to answer what it was asked before, has answered
+    /// by now that it needs no handshake, and takes none after that (as servers on the SDK for
+    /// Python do).  None where there is no other, or that one does not take it either.
+    async fn greet_another(&self, home: &Inner, exchange: Exchange) -> Option<Reply> {
+        let opening = self.asked.clone()?;
+        let another = home.transport.open(opening).await.ok()?;
+        let answer = ask(&*another, exchange).await;
+        match answer {
+            Ok(answer) if answer.kind() == Kind::Response && self.instead.get().is_none() => {
+                let first = Arc::clone(&self.session);
+                home.tasks.spawn(async move { first.close().await });
+                // What it said before it answered went with it; nobody was to hear that.
+                self.instead.set(another).ok()?;
+                home.decide(Verdict::Both);
+                Some(Reply::Single(answer))
+            }
+            _ => {
+                another.close().await;
+                None
+            }
+        }
     }
 }
 
 impl Session for Watched {
     fn endpoint(&self) -> Endpoint {
-        self.session.endpoint()
+        self.session().endpoint()
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
         if self.settled.load(Ordering::Relaxed) || exchange.message.method() != Some("initialize") {
-            return self.session.send(exchange);
+            return self.session().send(exchange);
         }
         async move {
-            let said = self.session.send(exchange).await;
+            let again = exchange.clone();
+            let said = self.session().send(exchange).await;
             let is_other = match &said {
                 Ok(Reply::Single(answer)) if answer.kind() == Kind::Error => {
                     let code = answer.read::<RpcError>().map_or(0, |error| error.code);
@@ -79,6 +117,10 @@ impl Session for Watched {
                 Err(error) => matches!(error.kind(), ErrorKind::Status(400 | 404 | 405)),
             };
             if let Some(home) = self.home.upgrade().filter(|_| is_other) {
+                if let Some(reply) = self.greet_another(&home, again).await {
+                    self.settled.store(true, Ordering::Relaxed);
+                    return Ok(reply);
+                }
                 home.forget(Era::Legacy, "it refuses `initialize`");
             }
             said
@@ -87,25 +129,25 @@ impl Session for Watched {
     }
 
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
-        self.session.listen(after)
+        self.session().listen(after)
     }
 
     fn keep(&self, of: &[Id], events: EventStream) -> EventStream {
-        self.session.keep(of, events)
+        self.session().keep(of, events)
     }
 
     fn is_open(&self) -> bool {
-        self.session.is_open()
+        self.session().is_open()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.session.close()
+        self.session().close()
     }
 }
 
 impl fmt::Debug for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.session.fmt(f)
+        self.session().fmt(f)
     }
 }
 

@@ -8,6 +8,8 @@ struct Server {
     speaks: Mutex<Vec<&'static str>>,
     /// What answers a call in the place of a result.
     refuses: Mutex<Option<RpcError>>,
+    /// It takes long to answer a discovery, as a process does that has just been started.
+    slow: std::sync::atomic::AtomicBool,
     opened: AtomicUsize,
     closed: AtomicUsize,
     heard: Mutex<Vec<String>>,
@@ -86,10 +88,17 @@ impl Session for Line {
             self.modern.store(true, Ordering::Relaxed);
         }
         if message.method() == Some("initialize") && self.modern.load(Ordering::Relaxed) {
-            let late = RpcError::new(RpcError::INVALID_REQUEST, "2026-07-28 is spoken here now");
+            let late = RpcError::new(RpcError::UNSUPPORTED_VERSION, "2026-07-28 is spoken here");
             answer = Message::error(message.id(), &late).unwrap();
         }
-        async move { Ok(Reply::Single(answer)) }.boxed()
+        let is_slow = self.server.slow.load(Ordering::Relaxed);
+        async move {
+            if is_slow && message.method() == Some(modern::DISCOVER) {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+            Ok(Reply::Single(answer))
+        }
+        .boxed()
     }
 
     fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
@@ -134,6 +143,28 @@ async fn a_server_of_both_eras_is_spoken_to_as_each_client_speaks() {
         assert_eq!(server.heard(), ["server/discover", "tools/call"]);
         assert_eq!(behind.era(), Some(Era::Modern));
     }
+}
+
+/// A process that has not answered in time is greeted; if it has gone over to 2026-07-28 by then,
+/// another one is.
+#[tokio::test(start_paused = true)]
+async fn a_slow_server_of_both_eras_is_started_once_more() {
+    let server = Server::that_speaks(&["2026-07-28", "2025-11-25"]);
+    server.slow.store(true, Ordering::Relaxed);
+    let options = BehindOptions { is_child: true, ..BehindOptions::default() };
+    let behind = behind_of(To(Arc::clone(&server)), options);
+    let (legacy, hello) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    assert_eq!(hello["result"]["protocolVersion"], "2025-11-25");
+    assert_eq!(server.heard(), ["server/discover", "initialize", "initialize"]);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.counts(), (2, 1));
+    // It is known now that it speaks both.
+    server.slow.store(false, Ordering::Relaxed);
+    let session = behind.open(opening(Some(VERSION))).await.unwrap();
+    modern_call(&session).await.unwrap();
+    let (_, hello) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
+    assert_eq!(hello["result"]["protocolVersion"], "2025-11-25");
+    drop(legacy);
 }
 
 /// One that lists what it does not have costs its first client an error, and no more.
