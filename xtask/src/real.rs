@@ -24,7 +24,8 @@ const NODE_MAJOR_MIN: u32 = 20;
 const PYTHON_MINOR_MIN: u32 = 10;
 
 /// The npm sets, each in a folder of its own, and where its pins are.
-const NODE_SETS: [(&str, &str); 2] = [("node", ""), ("third-party", "third-party")];
+const NODE_SETS: [(&str, &str); 3] =
+    [("node", ""), ("third-party", "third-party"), ("typescript-2", "typescript-2")];
 
 /// The Python sets, each in an environment of its own, and what each must be able to import.
 const PYTHON_SETS: [(&str, &str); 4] = [

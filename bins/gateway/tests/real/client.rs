@@ -26,7 +26,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sdk {
     Python,
+    /// Its second generation, which asks for 2026-07-28 first.
+    Python2,
     TypeScript,
+    /// Its second generation; it, too, is told to ask for 2026-07-28 first.
+    TypeScript2,
     FastMcp,
     Rust,
     /// A command line, and no SDK.
@@ -224,6 +228,11 @@ fn program(parts: &Parts, sdk: Sdk) -> Command {
             command.arg(scripts.join("client.py"));
             command
         }
+        Sdk::Python2 => {
+            let mut command = Command::new(parts.python("fastmcp", "python"));
+            command.arg(scripts.join("client_2.py"));
+            command
+        }
         Sdk::FastMcp => {
             let mut command = Command::new(parts.python("fastmcp", "python"));
             command.arg(scripts.join("client_fastmcp.py"));
@@ -241,6 +250,11 @@ fn program(parts: &Parts, sdk: Sdk) -> Command {
         Sdk::TypeScript => {
             let mut command = Command::new("node");
             command.arg(scripts.join("client.mjs")).arg(parts.node_dir());
+            command
+        }
+        Sdk::TypeScript2 => {
+            let mut command = Command::new("node");
+            command.arg(scripts.join("client_2.mjs")).arg(parts.typescript_2());
             command
         }
     };

@@ -6,9 +6,9 @@
 
 mod driver;
 mod probes;
-mod report;
+pub(crate) mod report;
 mod restart;
-mod site;
+pub(crate) mod site;
 
 use std::thread;
 

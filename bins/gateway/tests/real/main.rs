@@ -13,6 +13,7 @@
 
 mod client;
 mod compat;
+mod eras;
 mod http;
 mod matrix;
 mod parts;

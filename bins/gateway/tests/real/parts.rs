@@ -62,6 +62,11 @@ impl Parts {
         self.dir.join("node")
     }
 
+    /// The folder in which npm installed the second generation of the TypeScript SDK.
+    pub(crate) fn typescript_2(&self) -> String {
+        self.path("typescript-2")
+    }
+
     /// A file of the third-party clients that npm installed.
     pub(crate) fn third_party(&self, below: &str) -> String {
         self.path(&format!("third-party/node_modules/{below}"))

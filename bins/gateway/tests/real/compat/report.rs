@@ -1,6 +1,6 @@
 //! What came of it, as a document: `docs/COMPATIBILITY.md`.
 //!
-//! Two tests write it, in parts: one for each client, and one for restarts.
+//! Three tests write it, in parts: one for each client, one for both eras, and one for restarts.
 
 use std::{
     fs::{self, File},
@@ -128,6 +128,9 @@ server offers nothing of the kind, or is not asked. Every session speaks 2025-11
 
 <!-- typescript -->
 <!-- end of typescript -->
+
+<!-- eras -->
+<!-- end of eras -->
 
 <!-- restarts -->
 <!-- end of restarts -->
