@@ -9,6 +9,7 @@ mod probes;
 pub(crate) mod report;
 mod restart;
 pub(crate) mod site;
+mod together;
 
 use std::thread;
 

@@ -99,7 +99,8 @@ impl Gateway {
     }
 
     pub(crate) fn url(&self, server: &str, wire: Wire) -> String {
-        format!("http://{}/{server}/{}", self.addr, wire.door())
+        let route = if server.is_empty() { String::new() } else { format!("/{server}") };
+        format!("http://{}{route}/{}", self.addr, wire.door())
     }
 
     /// Gets what has an end; a stream, which has none, is a failure.

@@ -66,6 +66,14 @@ const fn probe(feature: Feature, step: Value) -> Probe {
     Probe { feature, step, event: None }
 }
 
+impl Probe {
+    /// The tool that it calls, and with what, if that is what it shows.
+    pub(crate) fn called(&self) -> Option<(&str, &Value)> {
+        let is_call = self.feature == Feature::Call;
+        is_call.then(|| Some((self.step["name"].as_str()?, &self.step["args"])))?
+    }
+}
+
 /// A call of a tool; what it answers has to be equal.
 pub(crate) fn call(feature: Feature, name: &str, args: &Value) -> Probe {
     probe(feature, json!({ "op": "call", "name": name, "args": args }))
