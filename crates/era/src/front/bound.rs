@@ -2,10 +2,10 @@
 //!
 //! Whoever knows the id of a task may ask for it, answer in it and end it: the server does not
 //! know the gateway's callers (2026-07-28, tasks extension: security).  So a caller with a name
-//! gets the id sealed, for itself and this server; any other text stands for no task.  A caller
-//! without a name is nobody to be told apart from others, and gets the server's own ids.
+//! gets the id sealed, for itself and this server; any other text stands for no task: its server is
+//! asked about one that there cannot be, and says so in its own words.  A caller without a name is nobody to be told apart from others, and gets the server's own ids.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use mcp_jsonrpc::{
@@ -106,7 +106,7 @@ impl Bound {
         };
         // Without one it is the server's to say what is wrong.
         let Some(given) = named.task_id else { return self.session.send(exchange).await };
-        let Some(task) = names.open(given) else { return refused(message, unknown()) };
+        let task = names.open(given)?;
         exchange.message = message.with_part(given, &task).map_err(unwritten)?;
         Ok(match self.session.send(exchange).await? {
             Reply::Single(answer) => Reply::Single(names.named(&answer)?),
@@ -138,11 +138,8 @@ impl Bound {
                 let Ok(given) = serde_json::from_str::<Vec<&RawValue>>(ids.get()) else {
                     return refused(message, invalid("`taskIds` is no list"));
                 };
-                let Some(tasks) =
-                    given.iter().map(|given| names.open(given)).collect::<Option<Vec<_>>>()
-                else {
-                    return refused(message, unknown());
-                };
+                let tasks = given.iter().map(|given| names.open(given));
+                let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
                 exchange.message = message.with_part(ids, &tasks).map_err(unwritten)?;
             }
         }
@@ -193,15 +190,26 @@ impl fmt::Debug for Bound {
 // === impl Names ===
 
 impl Names {
-    /// The server's id of a task that a client names; none where it is none of this caller's.
-    fn open(&mut self, given: &RawValue) -> Option<Box<str>> {
-        let given: Cow<'_, str> = serde_json::from_str::<String>(given.get()).ok()?.into();
-        let keyring = self.front.keyring().ok()?;
+    /// The server's id of a task that a client names; one that no task can have, where it is none
+    /// of this caller's.
+    fn open(&mut self, given: &RawValue) -> Result<Box<str>, TransportError> {
+        match self.own(given) {
+            Some((task, given)) => {
+                self.known.insert(task.clone(), given);
+                Ok(task)
+            }
+            // Nobody could know what this is, and no server has made it.
+            None => self.seal(""),
+        }
+    }
+
+    fn own(&self, given: &RawValue) -> Option<(Box<str>, Box<str>)> {
+        let given: String = serde_json::from_str(given.get()).ok()?;
         let options = self.front.options();
-        let plain = keyring.open(Purpose::Task, &bound(&self.caller, &options.server), &given)?;
-        let task: Box<str> = String::from_utf8(plain).ok()?.into();
-        self.known.insert(task.clone(), given.into());
-        Some(task)
+        let bound = bound(&self.caller, &options.server);
+        let plain = self.front.keyring().ok()?.open(Purpose::Task, &bound, &given)?;
+        let task = String::from_utf8(plain).ok().filter(|task| !task.is_empty())?;
+        Some((task.into(), given.into()))
     }
 
     /// As the client calls a task of the server's.
@@ -284,11 +292,6 @@ impl Names {
 /// What an id is bound to.
 fn bound<'a>(caller: &'a Caller, server: &'a str) -> [&'a [u8]; 2] {
     [server.as_bytes(), caller.subject.as_deref().unwrap_or_default().as_bytes()]
-}
-
-/// As the server would say it itself.
-fn unknown() -> RpcError {
-    invalid("there is no such task: it was never begun for this caller, or its id was altered")
 }
 
 fn refused(request: &Message, error: RpcError) -> Result<Reply, TransportError> {
