@@ -69,9 +69,10 @@ pub struct FrontOptions {
     /// How many requests one session carries at once; more of them take another.
     pub calls_per_session_max: usize,
     /// How many sessions clients that can do the same may have so that each carries one request
-    /// at a time that can be answered with questions: where the wire does not say which request a
-    /// question belongs to, it is that one's.  More of them share sessions, where a question that
-    /// can be for several is refused.  0 where the wire says it.
+    /// at a time that can be answered with questions, once the server has asked anything: where
+    /// the wire does not say which request a question belongs to, it is that one's.  More of them
+    /// share sessions, where a question that can be for several is refused.  0 where the wire
+    /// says it.
     pub sole_sessions_max: usize,
     /// How many calls may wait for their clients' answers.
     pub parked_max: usize,

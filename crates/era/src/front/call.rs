@@ -359,6 +359,7 @@ impl Call {
                 "too many questions at once"
             }
             _ => {
+                self.front.pool.note_question(&question);
                 let key = self.key();
                 match Question::of(key, question.clone()) {
                     Some(question) => {

@@ -5,12 +5,15 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use mcp_jsonrpc::transport::{Caller, ErrorKind, TransportError};
+use mcp_jsonrpc::{
+    Message,
+    transport::{Caller, ErrorKind, TransportError},
+};
 use serde_json::value::RawValue;
 
 use super::{
@@ -40,6 +43,8 @@ pub(super) struct Pool {
     known: Mutex<HashMap<Subject, Arc<Known>>>,
     /// Sessions that are open or being opened.
     open: Arc<AtomicUsize>,
+    /// Whether the server has ever asked a client something.
+    asks: AtomicBool,
 }
 
 type Subject = Option<Arc<str>>;
@@ -115,6 +120,14 @@ impl Pool {
         // Whoever is opening one holds the slot too.
         if is_empty && Arc::strong_count(slot) == 1 {
             slots.remove(&key);
+        }
+    }
+
+    /// Notes that the server asks its clients things in mid-call.  Roots are no such thing: they
+    /// are asked for when a session begins.
+    pub(super) fn note_question(&self, question: &Message) {
+        if question.method() != Some("roots/list") {
+            self.asks.store(true, Ordering::Relaxed);
         }
     }
 
@@ -206,7 +219,10 @@ impl Inner {
         let slot = self.pool.slot(Key::of(&who.caller, can));
         let options = self.options();
         let (max, sole_max) = (options.calls_per_session_max.max(1), options.sole_sessions_max);
-        let sole = parks && 0 < sole_max && can.can_be_asked();
+        // Most servers never ask, and some keep things in their sessions: they are not to be spread
+        // over several for nothing.
+        let asks = self.pool.asks.load(Ordering::Relaxed);
+        let sole = parks && 0 < sole_max && can.can_be_asked() && asks;
         let wanted = Wanted { parks, level, sole };
         let mut made_room = false;
         loop {

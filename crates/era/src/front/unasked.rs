@@ -144,6 +144,7 @@ impl Pooled {
         if !self.can.allows(&question) {
             return self.refuse(front, &question, "its client did not declare that it can").await;
         }
+        front.pool.note_question(&question);
         let is_roots = question.method() == Some("roots/list");
         let why = {
             let mut state = self.state();

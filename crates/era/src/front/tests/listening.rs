@@ -175,6 +175,8 @@ async fn a_list_that_changes_in_one_session_has_changed_for_all_of_its_caller() 
         assert_eq!(next(events).await["method"], "notifications/subscriptions/acknowledged");
     }
     let changed = |list: &str| tell(&format!("notifications/{list}/list_changed"), json!({}));
+    // It is known to ask its clients things.
+    let _asked = questions::waiting(&server, &front, "eve", 0).await;
     let speaking = async {
         let (first, one) = server.called(0, "one").await;
         let (second, two) = server.called(0, "two").await;
@@ -191,7 +193,7 @@ async fn a_list_that_changes_in_one_session_has_changed_for_all_of_its_caller() 
         tokio::join!(one, two)
     };
     tokio::join!(calls, speaking);
-    assert_eq!(front.counts().sessions, 3);
+    assert_eq!(front.counts().sessions, 4);
     assert_eq!(next(&mut events).await["method"], "notifications/tools/list_changed");
     assert_eq!(next(&mut events).await["method"], "notifications/resources/list_changed");
     // What is one caller's is not another's.

@@ -211,18 +211,28 @@ async fn calls_that_may_be_asked_have_sessions_of_their_own() {
     let server = Double::new();
     let front = server.front(FrontOptions { sole_sessions_max: 2, ..FrontOptions::default() });
     let (client, poor) = (Client::new(&front, "ann", all()), Client::new(&front, "ann", json!({})));
+    // As long as it has asked nothing, calls share a session, and what the server keeps in it.
     let speaking = async {
-        for nth in 0..2 {
-            let (talk, id) = server.nth_call(nth).await;
-            talk.unasked(form(&format!("for {id} of {nth}")));
+        for tool in ["one", "two"] {
+            let (talk, id) = server.called(0, tool).await;
+            talk.answer(id, json!({ "content": [] }));
+        }
+    };
+    tokio::join!(client.call("one", json!({})), client.call("two", json!({})), speaking);
+    assert_eq!(front.counts().sessions, 1);
+    let _asked = waiting(&server, &front, "eve", 0).await;
+    let speaking = async {
+        for tool in ["first", "second"] {
+            let (talk, id) = server.called(0, tool).await;
+            talk.unasked(form(&format!("for {id} of {tool}")));
         }
     };
     let (one, two, ()) =
-        tokio::join!(client.call("one", json!({})), client.call("two", json!({})), speaking);
+        tokio::join!(client.call("first", json!({})), client.call("second", json!({})), speaking);
     let ((_, one), (_, two)) = (question(&one), question(&two));
     let messages = [&one["params"]["message"], &two["params"]["message"]];
-    assert_eq!(messages, [&json!("for 1 of 0"), &json!("for 1 of 1")]);
-    assert_eq!((front.counts().sessions, front.counts().parked), (2, 2));
+    assert_eq!(messages, [&json!("for 3 of first"), &json!("for 1 of second")]);
+    assert_eq!((front.counts().sessions, front.counts().parked), (3, 3));
     // A third has to share one, and what cannot be asked shares one as well.
     let speaking = async {
         let (talk, id) = server.called(0, "three").await;
@@ -239,7 +249,7 @@ async fn calls_that_may_be_asked_have_sessions_of_their_own() {
         tokio::join!(poor.call("poor", json!({})), poor.call("poor", json!({})));
     };
     tokio::join!(asking, speaking);
-    assert_eq!(front.counts().sessions, 3);
+    assert_eq!(front.counts().sessions, 4);
 }
 
 #[tokio::test(start_paused = true)]
