@@ -159,7 +159,7 @@ settings! {
         keep_alive_interval: duration = seconds(15), "keepAlive";
         /// How long a request waits for its server to start: `npx` may have to fetch a package first.
         start_timeout: duration = seconds(60), "start";
-        /// How long a server may take to say whether it speaks 2026-07-28, asked once; a child that says nothing does not.
+        /// How long a child may take to say whether it speaks 2026-07-28, asked once; one that says nothing does not. HTTP servers have `start`.
         probe_timeout: duration = seconds(5), "probe";
         /// How long a client may take to answer a question in mid-call, where client and server are of different eras.
         parked_timeout: duration = seconds(10 * 60), "parked";

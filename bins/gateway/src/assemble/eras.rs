@@ -61,14 +61,17 @@ pub(super) fn behind_options(
     server: &ServerConfig,
     (limits, timeouts): (&Limits, &Timeouts),
 ) -> BehindOptions {
+    let is_child = matches!(server.upstream, Upstream::Stdio(_));
     BehindOptions {
         pin: pinned(server).map(ProtocolVersion::era).or(match server.upstream {
             // HTTP+SSE has no other.
             Upstream::Sse(_) => Some(Era::Legacy),
             _ => None,
         }),
-        is_child: matches!(server.upstream, Upstream::Stdio(_)),
-        probe_timeout: timeouts.probe_timeout,
+        is_child,
+        // Over HTTP silence says nothing of the era, so there is nothing to be won by giving up
+        // before the server has had the time to start.
+        probe_timeout: if is_child { timeouts.probe_timeout } else { server.start_timeout },
         rounds_max: rounds_max(limits),
         answer_timeout: timeouts.parked_timeout,
         roots: roots(server),

@@ -21,6 +21,9 @@ use crate::{
     log, run,
 };
 
+/// How long a server elsewhere may take to begin to speak: it may be about to be started.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 const CLIENT_GONE: &str = "its client has left";
 
 /// What is ended when the client has left.
@@ -136,7 +139,7 @@ fn remote(stdio: &Stdio, url: &str) -> Result<(Arc<dyn Transport>, Ending), Stri
         }
     };
     let pin = matches!(stdio.transport, RemoteTransport::Sse).then_some(Era::Legacy);
-    let options = BehindOptions { pin, ..BehindOptions::default() };
+    let options = BehindOptions { pin, probe_timeout: START_TIMEOUT, ..BehindOptions::default() };
     let behind = Arc::new(era::behind::Behind::new(transport, "remote", options));
     let front = Front::new(Arc::clone(&behind) as _, FrontOptions::default());
     Ok((Arc::new(front.clone()), Ending::Remote(front, behind)))
