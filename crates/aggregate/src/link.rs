@@ -101,11 +101,9 @@ impl Link {
         hello: &Message,
     ) -> Result<(Message, ProtocolVersion, EventStream), TransportError> {
         let broken = |what: &'static str| TransportError::new(ErrorKind::Protocol, what);
-        let answer = match behind.send(Exchange::new(hello.clone(), caller.clone())).await? {
-            Reply::Single(answer) => answer,
-            Reply::Stream(events) => last(events).await?,
-            Reply::Accepted => return Err(broken("it did not answer `initialize`")),
-        };
+        // Nothing that may precede it is for a client.
+        let reply = behind.send(Exchange::new(hello.clone(), caller.clone())).await?;
+        let answer = reply.answer(drop).await?;
         if answer.kind() == Kind::Error {
             let hint: String =
                 answer.body().unwrap_or_default().chars().take(REFUSAL_LEN_MAX).collect();
@@ -202,15 +200,4 @@ impl fmt::Debug for Link {
             .field("open", &self.is_open())
             .finish_non_exhaustive()
     }
-}
-
-/// The answer to `initialize`; nothing that may precede it is for a client.
-async fn last(mut events: EventStream) -> Result<Message, TransportError> {
-    while let Some(event) = events.next().await {
-        match event? {
-            Event::Message { message, .. } if message.is_answer() => return Ok(message),
-            _ => (),
-        }
-    }
-    Err(TransportError::new(ErrorKind::Protocol, "it did not answer `initialize`"))
 }

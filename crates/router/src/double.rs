@@ -33,6 +33,8 @@ pub(crate) struct Double {
     pub(crate) hung: AtomicBool,
     /// Let go by `release`.
     pub(crate) gate: Notify,
+    /// Subscriptions wait at the gate, too.
+    pub(crate) slow: AtomicBool,
     /// Told whenever something is heard.
     told: Notify,
 }
@@ -155,6 +157,10 @@ impl Talk {
             }
             ("tools/list", _) => {
                 result(json!({ "tools": [{"name":"echo","x":1}, {"name":"die"}] }))
+            }
+            ("resources/subscribe", _) if self.server.slow.load(Ordering::Relaxed) => {
+                self.server.gate.notified().await;
+                result(json!({}))
             }
             (_, "hang") => {
                 self.ended.notified().await;

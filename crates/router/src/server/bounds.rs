@@ -94,6 +94,32 @@ async fn as_much_is_kept_for_a_listener_as_may_be() {
     assert_eq!(kept, 64);
 }
 
+/// A server hears of a session's subscriptions before it hears of the next call, whoever asks.
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_what_a_new_link_is_told() {
+    let double = Double::new();
+    let server = double.server(lazy());
+    let client = Client::greet(&server, "ann", ROOTS).await;
+    let subscribe =
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"mem://a"}}"#;
+    client.send(subscribe).await.unwrap();
+    double.talk(0).die();
+    double.slow.store(true, Ordering::Relaxed);
+    let (one, two) = (client.call(2, "echo"), client.call(3, "echo"));
+    let meanwhile = async {
+        double.hears("1 resources/subscribe").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let heard = double.heard();
+        assert!(!heard.iter().any(|it| it.starts_with("1 tools/call")), "{heard:?}");
+        double.gate.notify_one();
+    };
+    let (one, two, ()) = tokio::join!(one, two, meanwhile);
+    // What the client hears besides comes with one of them.
+    one.unwrap();
+    two.unwrap();
+    assert_eq!(double.heard().iter().filter(|it| **it == "1 tools/call echo").count(), 2);
+}
+
 /// Many clients never listen: they hear of it by what they ask next, and once.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_heard_comes_with_the_next_call() {

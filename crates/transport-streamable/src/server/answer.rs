@@ -173,6 +173,7 @@ pub(super) fn decline<'a>(
     .boxed()
 }
 
-fn unanswered_error() -> TransportError {
+/// The error of a request to which its server said all it had to say, and no answer.
+pub(super) fn unanswered_error() -> TransportError {
     TransportError::new(ErrorKind::Protocol, "the server took the request, but no answer came")
 }

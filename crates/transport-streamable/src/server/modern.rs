@@ -16,6 +16,7 @@ use transport_sse::{body::Outgoing, note::Note, respond};
 
 use super::{
     Head, Server,
+    answer::unanswered_error,
     learnt::Learnt,
     refuse,
     streams::{self, Manner},
@@ -107,7 +108,7 @@ impl Server {
             }
             Ok(Some(Ok(first))) => Ok(self.events(asked, Some(first), events)),
             Ok(Some(Err(error))) => Err(Refusal::of_modern(&error, &asked.method)),
-            Ok(None) => Err(Refusal::of_modern(&unanswered(), &asked.method)),
+            Ok(None) => Err(Refusal::of_modern(&unanswered_error(), &asked.method)),
             Err(_) => Ok(self.events(asked, None, events)),
         }
     }
@@ -157,7 +158,7 @@ impl Asked {
                     }
                     Some(Ok(Event::Pause { .. })) => (),
                     Some(Err(error)) => return Some((Ok(asked.failure(&error)?), None)),
-                    None => return Some((Ok(asked.failure(&unanswered())?), None)),
+                    None => return Some((Ok(asked.failure(&unanswered_error())?), None)),
                 }
             }
         })
@@ -186,7 +187,7 @@ impl Asked {
                 Some(Ok(Event::Message { .. })) => dropped += 1,
                 Some(Ok(Event::Pause { .. })) => (),
                 Some(Err(error)) => return Err(refused(&error)),
-                None => return Err(refused(&unanswered())),
+                None => return Err(refused(&unanswered_error())),
             }
         }
     }
@@ -214,8 +215,4 @@ fn events(reply: Result<Reply, TransportError>) -> EventStream {
         Ok(Reply::Accepted) => stream::empty().boxed(),
         Err(error) => stream::once(future::ready(Err(error))).boxed(),
     }
-}
-
-fn unanswered() -> TransportError {
-    TransportError::new(ErrorKind::Protocol, "the server took the request, but no answer came")
 }
