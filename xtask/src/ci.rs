@@ -22,7 +22,7 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
         ("fuzz", fuzz::check(root, strict)),
     ];
     let mut count = Count::default();
-    checks.push(("test", suite::run(root, strict, &[], &mut count)));
+    checks.push(("test", suite::run(root, strict, "ci", &[], &mut count)));
     checks.push(("conformance", conformance::run(root, strict, &[], false)));
     println!();
     let mut failed = Vec::new();

@@ -24,7 +24,7 @@ impl fmt::Display for Count {
 /// Runs the tests and closes with their count.
 pub(crate) fn test(root: &Path, strict: bool, names: &[&str]) -> Outcome {
     let mut count = Count::default();
-    let outcome = run(root, strict, names, &mut count);
+    let outcome = run(root, strict, "default", names, &mut count);
     println!("{count}");
     outcome
 }
@@ -33,8 +33,14 @@ pub(crate) fn test(root: &Path, strict: bool, names: &[&str]) -> Outcome {
 /// `names` or all.
 ///
 /// A test that lacks a real part says so in a file; such a test is counted as skipped, and under
-/// `strict` nothing runs before every part is there.
-pub(crate) fn run(root: &Path, strict: bool, names: &[&str], count: &mut Count) -> Outcome {
+/// `strict` nothing runs before every part is there. `profile` is one of `xtask/nextest.toml`.
+pub(crate) fn run(
+    root: &Path,
+    strict: bool,
+    profile: &str,
+    names: &[&str],
+    count: &mut Count,
+) -> Outcome {
     let parts = match prepare(root, strict) {
         Ok(parts) => parts,
         Err(outcome) => return outcome,
@@ -44,7 +50,7 @@ pub(crate) fn run(root: &Path, strict: bool, names: &[&str], count: &mut Count) 
         return Outcome::Failed(format!("{}: {error}", skips.display()));
     }
     let mut outcome = Outcome::Done;
-    for words in runners(root, names) {
+    for words in runners(root, profile, names) {
         let task = Task::cargo(root, &words)
             .env("GATEWAY_REAL", &parts.file)
             .env("GATEWAY_REAL_SKIPS", &skips)
@@ -77,7 +83,7 @@ pub(crate) fn prepare(root: &Path, strict: bool) -> Result<Parts, Outcome> {
 }
 
 /// The commands that run all tests: nextest does everything but documentation.
-fn runners<'a>(root: &Path, names: &[&'a str]) -> Vec<Vec<&'a str>> {
+fn runners<'a>(root: &Path, profile: &'a str, names: &[&'a str]) -> Vec<Vec<&'a str>> {
     let with = |words: &[&'a str]| [words, names].concat();
     if Task::cargo(root, &["nextest", "--version"]).output().is_err() {
         return vec![with(&["test", "--workspace", "--locked", "--no-fail-fast", "--"])];
@@ -91,6 +97,8 @@ fn runners<'a>(root: &Path, names: &[&'a str]) -> Vec<Vec<&'a str>> {
         "--no-fail-fast",
         "--config-file",
         config,
+        "--profile",
+        profile,
     ])];
     if names.is_empty() {
         all.push(vec!["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]);
