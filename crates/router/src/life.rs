@@ -52,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) last_error: Option<Arc<str>>,
     pub(crate) restarts: u64,
     failures: VecDeque<Instant>,
+    /// How many failures were ever noted: what began before the last of them says nothing new.
+    noted: u64,
     /// How often it was looked for since the first of them.
     sought: u32,
     not_before: Instant,
@@ -70,6 +72,7 @@ impl Life {
             last_error: None,
             restarts: 0,
             failures: VecDeque::new(),
+            noted: 0,
             sought: 0,
             not_before: now,
             has_been_well: false,
@@ -88,11 +91,19 @@ impl Life {
         if wait.is_zero() { Ok(()) } else { Err(self.refusal(wait)) }
     }
 
-    /// How long to wait before the server is tried, where that is worth a request's while.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// How long to wait before the server is tried, where that is worth a request's while that
+    /// came at `since`.
+    pub(crate) fn patience(&self, since: Instant) -> Option<Duration> {
         let wait = self.not_before.saturating_duration_since(Instant::now());
-        let worth_it = self.has_been_well && self.state == State::Backoff && wait <= PATIENCE;
+        let is_soon = self.not_before <= since + PATIENCE;
+        let worth_it = self.has_been_well && self.state == State::Backoff && is_soon;
         (worth_it && !wait.is_zero()).then_some(wait)
+    }
+
+    /// How many failures were noted so far: for [`lost`](Self::lost) and
+    /// [`not_reached`](Self::not_reached).
+    pub(crate) fn noted(&self) -> u64 {
+        self.noted
     }
 
     /// When the server may be tried again in the background; never for a parked one.
@@ -122,9 +133,17 @@ impl Life {
         self.failures.clear();
     }
 
+    /// Nobody tries it any more, and it did not come to a start.
+    pub(crate) fn untried(&mut self) {
+        if self.state == State::Starting {
+            self.become_(State::Idle);
+        }
+    }
+
     /// Notes a start that failed, or a death that nobody asked for.
     pub(crate) fn failed(&mut self, error: &TransportError) {
         let now = Instant::now();
+        self.noted += 1;
         self.last_error = Some(error.said_of_it().to_string().into());
         self.restarts += u64::from(self.state == State::Ready);
         while self.failures.front().is_some_and(|it| self.policy.crash_loop_window < now - *it) {
@@ -167,12 +186,23 @@ impl Life {
         Some(pause)
     }
 
-    /// Notes the end of a link that nobody asked for.  Where others are well, so is the server.
-    pub(crate) fn lost(&mut self, error: &TransportError, others_are_well: bool) {
+    /// Notes the end of a link that nobody asked for, which was opened when so many failures had
+    /// been noted.  Where others are well, so is the server.
+    pub(crate) fn lost(&mut self, error: &TransportError, noted: u64, others_are_well: bool) {
         if others_are_well && self.state == State::Ready {
             self.last_error = Some(error.said_of_it().to_string().into());
             self.restarts += 1;
         } else {
+            self.not_reached(error, noted);
+        }
+    }
+
+    /// Notes that a way to it that was begun when so many failures had been noted came to nothing.
+    ///
+    /// One death ends many: all sessions over one process, and those that were being opened over
+    /// it.  It counts once, for what is not known to be well again and was begun before that.
+    pub(crate) fn not_reached(&mut self, error: &TransportError, noted: u64) {
+        if self.state == State::Ready || self.noted <= noted {
             self.failed(error);
         }
     }
@@ -257,7 +287,7 @@ mod tests {
             life.failed(&away);
             let pause = life.not_before - Instant::now();
             pauses.push(pause);
-            assert_eq!((life.state, life.patience()), (State::Backoff, Some(pause)));
+            assert_eq!((life.state, life.patience(Instant::now())), (State::Backoff, Some(pause)));
             tokio::time::advance(pause).await;
         }
         assert!(pauses.iter().all(|it| *it <= Duration::from_millis(500)), "{pauses:?}");
@@ -276,6 +306,27 @@ mod tests {
         life.failed(&away);
         life.failed(&away);
         assert_eq!(life.failures.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_before_a_failure_is_no_other_failure() {
+        let mut life = Life::new(Restart::default());
+        life.become_(State::Ready);
+        let noted = life.noted();
+        for _ in 0..20 {
+            life.lost(&error(), noted, false);
+            life.not_reached(&error(), noted);
+        }
+        life.admit().unwrap();
+        // What was begun since is another matter.
+        life.not_reached(&error(), life.noted());
+        life.admit().unwrap_err();
+        // So is what was thought to be well again: it is to be started.
+        life.become_(State::Ready);
+        life.lost(&error(), noted, true);
+        assert_eq!(life.state, State::Ready);
+        life.lost(&error(), noted, false);
+        assert_eq!(life.state, State::Backoff);
     }
 
     #[tokio::test(start_paused = true)]

@@ -65,6 +65,8 @@ pub(crate) struct Link {
     ended: CancellationToken,
     /// Why the gateway ended it, where that was not for want of use.
     fate: OnceLock<Box<str>>,
+    /// How many failures of its server had been noted when it was opened.
+    pub(crate) noted: u64,
     /// Given back when nothing is left of what is behind.
     place: Mutex<Option<Place>>,
     /// How often the server has said anything.
@@ -91,6 +93,8 @@ struct Members {
 /// What every link of a server needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
+    /// How many failures of the server have been noted.
+    pub(crate) noted: u64,
     pub(crate) server: Arc<str>,
     pub(crate) home: Weak<Upstream>,
     pub(crate) options: Arc<Options>,
@@ -158,6 +162,7 @@ impl Link {
             cut: AtomicBool::new(false),
             ended: CancellationToken::new(),
             fate: OnceLock::new(),
+            noted: context.noted,
             place: Mutex::new(Some(place)),
             said: AtomicU64::new(0),
             silence: Mutex::new((0, Instant::now())),

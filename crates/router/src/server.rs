@@ -432,6 +432,8 @@ mod bounds;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod deaths;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod isolation;

@@ -187,7 +187,7 @@ impl Upstream {
         // Nothing to be done where whoever came first has found the server well.
         let Ok(Some(trying)) = self.turn(deadline).await else { return };
         // With every place taken somebody is about to find out how it is.
-        let Some(place) = self.places.try_take() else { return };
+        let Some(place) = self.places.try_take() else { return self.life().untried() };
         let seat = Seat { place, behind: None };
         let nobody = Caller::anonymous();
         let opened = self.reach(message, &nobody, Purpose::Spare, (deadline, seat));
@@ -238,8 +238,10 @@ impl Upstream {
         handshake::own(version, !self.options.roots.is_empty())
     }
 
-    fn context(&self) -> Context {
+    /// What a link needs to know that is opened when so many failures have been noted.
+    fn context(&self, noted: u64) -> Context {
         Context {
+            noted,
             server: Arc::clone(&self.name),
             home: Weak::clone(&self.me),
             options: Arc::clone(&self.options),
@@ -249,6 +251,21 @@ impl Upstream {
     }
 
     async fn open(
+        &self,
+        initialize: Message,
+        caller: &Caller,
+        purpose: Purpose,
+    ) -> Result<Acquired, TransportError> {
+        let hope = self.hope();
+        match self.open_once(initialize.clone(), caller, purpose).await {
+            Err(error) if self.is_worth_another(hope, &error) => {
+                self.open_once(initialize, caller, purpose).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_once(
         &self,
         initialize: Message,
         caller: &Caller,
@@ -276,7 +293,7 @@ impl Upstream {
         (deadline, Seat { place, behind }): (Instant, Seat),
     ) -> Result<Acquired, TransportError> {
         let shared = purpose != Purpose::Own;
-        let began = Instant::now();
+        let (began, noted) = (Instant::now(), self.life().noted());
         let opening = async {
             let behind = match behind {
                 Some(behind) => behind,
@@ -286,7 +303,7 @@ impl Upstream {
             if purpose == Purpose::Standing {
                 initialize.version = Some(ProtocolVersion::V2026_07_28);
             }
-            Link::open((behind, place), initialize, shared, self.context()).await
+            Link::open((behind, place), initialize, shared, self.context(noted)).await
         };
         let error = match tokio::time::timeout_at(deadline, opening).await {
             Ok(Ok(Opened::Link(link))) => {
@@ -311,7 +328,7 @@ impl Upstream {
             Ok(Err(error)) => error,
             Err(_) => self.too_slow(),
         };
-        Err(self.ill(error))
+        Err(self.ill(error, noted))
     }
 
     /// Notes that the server was reached.
@@ -334,14 +351,15 @@ impl Upstream {
         }
     }
 
-    /// Notes that the server was not, and words it for the caller.
-    fn ill(&self, error: TransportError) -> TransportError {
+    /// Notes that the server was not, by a way that was begun when so many failures had been noted,
+    /// and words it for the caller.
+    fn ill(&self, error: TransportError, noted: u64) -> TransportError {
         let error = error.of(&self.name);
         if *error.kind() == ErrorKind::Exhausted {
             return error;
         }
         warn!(server = %self.name, %error, "cannot be reached");
-        self.life_since().failed(&error);
+        self.life_since().not_reached(&error, noted);
         match error.kind() {
             ErrorKind::Unauthorized(_) => error,
             _ => error.unsent(),

@@ -68,9 +68,19 @@ impl Upstream {
         if let Some(dead) = self.standing.link.swap(None) {
             self.bury(&dead);
         }
+        let hope = self.hope();
+        match self.stand_up(caller).await {
+            Err(error) if self.is_worth_another(hope, &error) => self.stand_up(caller).await,
+            stood => stood,
+        }
+    }
+
+    /// Opens it: for whoever has found that there is none.
+    async fn stand_up(&self, caller: &Caller) -> Result<Arc<Link>, TransportError> {
         self.admit_soon()?;
         let deadline = Instant::now() + self.options.start_timeout;
         let _trying = self.turn(deadline).await?;
+        let noted = self.life().noted();
         // Before there is a place for it: one that is of the other era needs none.
         let opening = Opening { version: Some(ProtocolVersion::V2026_07_28), ..opening_of(caller) };
         let behind = match tokio::time::timeout_at(deadline, self.transport.open(opening)).await {
@@ -78,8 +88,8 @@ impl Upstream {
             Ok(Err(error)) if *error.kind() == ErrorKind::Unsupported => {
                 return Err(error.of(&self.name));
             }
-            Ok(Err(error)) => return Err(self.ill(error)),
-            Err(_) => return Err(self.ill(self.too_slow())),
+            Ok(Err(error)) => return Err(self.ill(error, noted)),
+            Err(_) => return Err(self.ill(self.too_slow(), noted)),
         };
         let place = match self.places.try_take() {
             Some(place) => place,
@@ -98,12 +108,12 @@ impl Upstream {
                 self.leave_late();
                 Ok(link)
             }
-            Acquired::Refused(answer) => Err(self.refused(&answer)),
+            Acquired::Refused(answer) => Err(self.refused(&answer, noted)),
         }
     }
 
     /// What an error in the place of a discovery means.
-    fn refused(&self, answer: &Message) -> TransportError {
+    fn refused(&self, answer: &Message, noted: u64) -> TransportError {
         let code = answer.read::<RpcError>().map_or(0, |error| error.code);
         if matches!(code, RpcError::METHOD_NOT_FOUND | RpcError::UNSUPPORTED_VERSION) {
             return legacy().of(&self.name);
@@ -111,7 +121,7 @@ impl Upstream {
         let said = answer.body().unwrap_or_default().chars().take(512).collect::<String>();
         let kind = ErrorKind::Unavailable { retry_after: None };
         let what = "it refuses `server/discover`";
-        self.ill(TransportError::new(kind, what).hint(said))
+        self.ill(TransportError::new(kind, what).hint(said), noted)
     }
 
     /// Opens it before anybody needs it; whether the server is of this era.

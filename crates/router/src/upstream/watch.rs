@@ -20,6 +20,7 @@ use crate::{
     link::Link,
     server::{Isolation, Wire},
     session::ClientSession,
+    status::State,
 };
 
 /// How often it is looked whether a server that was asked for a sign of life has given one.
@@ -92,7 +93,7 @@ impl Upstream {
         } else {
             warn!(server = %self.name, %error, "lost");
             let others = !self.open_links().is_empty();
-            self.life_since().lost(error, others);
+            self.life_since().lost(error, link.noted, others);
         }
         for session in link.sessions() {
             let me = Weak::clone(&self.me);
@@ -181,8 +182,12 @@ impl Upstream {
         if let Some(spare) = self.pool.sweep_spare(spare_is_over) {
             self.put_away(spare);
         }
-        let retry = self.life().retry_at().is_some_and(|at| at <= now);
-        if eager && retry {
+        // One that failed, or for which there was no place.
+        let is_due = {
+            let life = self.life();
+            life.state == State::Idle || life.retry_at().is_some_and(|at| at <= now)
+        };
+        if eager && is_due {
             self.warm_up().await;
         }
         self.sweep_warm().await;
