@@ -340,6 +340,7 @@ fn streamable_options(
         strict_accept: config.accept == Accept::Strict,
         modern: true,
         mirrors,
+        carried: config.affinity_header.as_deref().and_then(|it| it.parse().ok()),
         limits: front_limits(config),
         ..transport_streamable::server::ServerOptions::default()
     }

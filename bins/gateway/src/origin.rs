@@ -13,6 +13,7 @@ use hyper::{
     header::{self, HOST, HeaderValue, ORIGIN},
 };
 use transport_sse::body::Outgoing;
+use transport_streamable::header::PARAM_PREFIX;
 
 use crate::answer::Refusal;
 
@@ -30,6 +31,8 @@ pub(crate) struct Origins {
     any_origin: bool,
     hosts: BTreeSet<String>,
     any_host: bool,
+    /// A field of the clients' own that they may send.
+    affinity: Option<Box<str>>,
 }
 
 // === impl Origins ===
@@ -60,6 +63,7 @@ impl Origins {
             any_origin: config.allowed_origins.iter().any(|it| it == "*"),
             any_host: hosts.contains("*"),
             hosts,
+            affinity: config.affinity_header.as_deref().map(Into::into),
         }
     }
 
@@ -129,13 +133,27 @@ impl Origins {
             *response.status_mut() = StatusCode::NO_CONTENT;
             for (name, value) in [
                 (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, HEAD, OPTIONS"),
-                (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
                 (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_SECS),
             ] {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));
             }
+            let allowed = self.allowed_headers(headers);
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
             response
         })
+    }
+
+    /// What the page may send: beside what all may, the mirrored parameters it asks for
+    /// (2026-07-28), whose names are the tools', and the name of a conversation.
+    fn allowed_headers(&self, headers: &HeaderMap) -> HeaderValue {
+        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let asked = asked.and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let asked = asked.split(',').map(|name| name.trim().to_ascii_lowercase());
+        let besides = asked.filter(|name| {
+            name.starts_with(PARAM_PREFIX) || self.affinity.as_deref() == Some(name.as_str())
+        });
+        let all = besides.fold(ALLOWED_HEADERS.to_owned(), |all, name| all + ", " + &name);
+        HeaderValue::try_from(all).unwrap_or_else(|_| HeaderValue::from_static(ALLOWED_HEADERS))
     }
 
     /// Lets the page that asked read the answer.

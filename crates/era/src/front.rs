@@ -62,6 +62,10 @@ pub struct FrontOptions {
     pub server: Arc<str>,
     /// What `requestState` and ids of tasks are sealed with; none: a key of its own, that ends with the process.
     pub keyring: Option<Keyring>,
+    /// The field, in lower case, by which a client tells its conversations apart: each has sessions
+    /// of its own with the server, so that what that keeps for one is not seen by another.  None:
+    /// all that a caller asks shares them.
+    pub affinity: Option<Arc<str>>,
     /// How many sessions may be kept with the server.
     pub session_max: usize,
     /// How long a session is kept that nobody uses.
@@ -108,6 +112,7 @@ impl Default for FrontOptions {
         Self {
             server: Arc::from(""),
             keyring: None,
+            affinity: None,
             session_max: 1024,
             session_idle_timeout: Duration::from_secs(5 * 60),
             calls_per_session_max: 128,

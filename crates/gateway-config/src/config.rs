@@ -48,6 +48,8 @@ pub struct Config {
     pub tokens: Vec<TokenEntry>,
     /// Origins that browsers may call from (`https://app.example`, or `*`).
     pub allowed_origins: Vec<String>,
+    /// The field by which a client of 2026-07-28 tells its conversations apart, in lower case.
+    pub affinity_header: Option<String>,
     /// `Host` values that are ours beside the addresses listened on.
     pub allowed_hosts: Vec<String>,
     /// Whether to serve strangers who come from outside this machine.
@@ -211,6 +213,7 @@ impl Default for Config {
             tls: None,
             tokens: Vec::new(),
             allowed_origins: Vec::new(),
+            affinity_header: None,
             allowed_hosts: Vec::new(),
             insecure: false,
             accept: Accept::default(),

@@ -20,6 +20,8 @@ struct View {
     understood_as: String,
     listen: Vec<String>,
     public_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affinity_header: Option<String>,
     base_path: String,
     tls: bool,
     tokens: Vec<TokenView>,
@@ -114,6 +116,7 @@ impl Config {
             understood_as: self.dialect.to_string(),
             listen: self.listen.iter().map(ToString::to_string).collect(),
             public_url: self.public_url.as_ref().map(ToString::to_string),
+            affinity_header: self.affinity_header.clone(),
             base_path: self.base_path.clone(),
             tls: self.tls.is_some(),
             tokens: self

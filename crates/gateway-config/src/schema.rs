@@ -89,6 +89,13 @@ const GATEWAY: &[Row] = &[
         "Origins whose pages may call from a browser (CORS): `https://app.example`, or `*`.",
     ),
     (
+        "affinityHeader",
+        "string",
+        "none",
+        "The HTTP field by which clients of 2026-07-28 tell their conversations apart, such as \
+         `X-Conversation-Id`: each has sessions of its own with servers that keep something in them.",
+    ),
+    (
         "allowedHosts",
         "list",
         "`[]`",

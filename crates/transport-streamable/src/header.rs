@@ -83,8 +83,8 @@ pub struct Accept {
 // === impl Fields ===
 
 impl Fields {
-    /// Reads them.
-    pub fn read(headers: &HeaderMap) -> Self {
+    /// Reads them; `besides` is one more to pass on.
+    pub fn read(headers: &HeaderMap, besides: Option<&HeaderName>) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
             let carries = || value.to_str().ok().map(|it| (name.as_str().into(), it.into()));
@@ -103,6 +103,7 @@ impl Fields {
                 "last-event-id" => fields.after = value.to_str().ok().and_then(EventId::new),
                 "traceparent" | "tracestate" | "baggage" => fields.carried.extend(carries()),
                 other if other.starts_with(PARAM_PREFIX) => fields.carried.extend(carries()),
+                _ if besides == Some(name) => fields.carried.extend(carries()),
                 _ => (),
             }
         }
@@ -242,22 +243,28 @@ mod tests {
 
     #[test]
     fn what_fields_say() {
-        let fields = Fields::read(&headers(&[
+        let besides = HeaderName::from_static("x-conversation");
+        let sent = headers(&[
             ("mcp-session-id", "abc"),
             ("mcp-protocol-version", " 2025-06-18 "),
             ("last-event-id", "s/7"),
             ("mcp-param-region", "eu"),
             ("traceparent", "00-1-2-3"),
+            ("x-conversation", "c1"),
             ("cookie", "secret"),
-        ]));
+        ]);
+        let fields = Fields::read(&sent, Some(&besides));
         assert_eq!(fields.version, Version::Known(ProtocolVersion::V2025_06_18));
         assert!(matches!(fields.session, Session::Named(id) if id.as_str() == "abc"));
         assert_eq!(fields.after.unwrap().as_str(), "s/7");
         let carried: Vec<_> = fields.carried.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(carried, ["mcp-param-region", "traceparent"]);
+        assert_eq!(carried, ["mcp-param-region", "traceparent", "x-conversation"]);
+        assert_eq!(Fields::read(&sent, None).carried.len(), 2);
 
-        let odd =
-            Fields::read(&headers(&[("mcp-session-id", "a b"), ("mcp-protocol-version", "1")]));
+        let odd = Fields::read(
+            &headers(&[("mcp-session-id", "a b"), ("mcp-protocol-version", "1")]),
+            None,
+        );
         assert_eq!(odd.session, Session::Malformed);
         assert_eq!(odd.version, Version::Unknown("1".into()));
     }

@@ -10,7 +10,11 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Body, header::HeaderValue};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Body,
+    header::{HeaderName, HeaderValue},
+};
 use mcp_jsonrpc::{
     Frame, Kind, Limits, Message, ProtocolVersion, RpcError,
     transport::{Caller, ErrorKind, Exchange, Opening, Reply, Session, Transport, TransportError},
@@ -66,6 +70,8 @@ pub struct ServerOptions {
     /// Of tools it does not know counts what the lists said that went by here; those of others are
     /// passed on as they came.
     pub mirrors: Option<Arc<dyn Mirrors>>,
+    /// One more field to pass on unread, beside `Mcp-Param-*` and those of a trace.
+    pub carried: Option<HeaderName>,
     /// What messages are taken, and how many of them in a batch.
     pub limits: Limits,
 }
@@ -85,6 +91,7 @@ impl Default for ServerOptions {
             stateless: false,
             modern: false,
             mirrors: None,
+            carried: None,
             limits: Limits::default(),
         }
     }
@@ -176,7 +183,11 @@ impl Server {
         let raw = body::read(body, self.options.body_len_max, self.options.body_patience)
             .await
             .map_err(|error| Refusal::of_body(&error))?;
-        let head = Head { fields: Fields::read(&parts.headers), accept, caller };
+        let head = Head {
+            fields: Fields::read(&parts.headers, self.options.carried.as_ref()),
+            accept,
+            caller,
+        };
         match Frame::parse_within(raw.clone(), &self.options.limits) {
             Ok(Frame::One(message)) => {
                 note.rpc_method = message.method().map(Into::into);
@@ -295,7 +306,7 @@ impl Server {
             let words = "GET opens an event stream here; accept `text/event-stream`";
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, words));
         }
-        let fields = Fields::read(headers);
+        let fields = Fields::read(headers, None);
         let version = era::legacy(&fields)?;
         let session = self.find(&fields.session, caller, note)?;
         if !is_get {
@@ -325,7 +336,7 @@ impl Server {
         caller: &Caller,
         note: &mut Note,
     ) -> Result<Response<Outgoing>, Refusal> {
-        let fields = Fields::read(headers);
+        let fields = Fields::read(headers, None);
         era::legacy(&fields)?;
         let session = self.find(&fields.session, caller, note)?;
         let closing = self.tasks.spawn(async move { session.close().await });

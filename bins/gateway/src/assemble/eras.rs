@@ -37,6 +37,7 @@ pub(crate) fn front_options(config: &Config, server: Option<&ServerConfig>) -> F
     let defaults = FrontOptions::default();
     FrontOptions {
         server: server.map(|server| server.name.as_str().into()).unwrap_or_default(),
+        affinity: config.affinity_header.as_deref().map(Arc::from),
         session_max,
         session_idle_timeout: idle.min(timeouts.session_idle_timeout),
         calls_per_session_max: defaults.calls_per_session_max.min(limits.in_flight_max),

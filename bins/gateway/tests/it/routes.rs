@@ -139,16 +139,27 @@ fn pages_of_configured_origins_and_no_others() {
     let gateway = guarded();
     let asks = [
         ("Access-Control-Request-Method", "POST"),
-        ("Access-Control-Request-Headers", "authorization, mcp-session-id"),
+        (
+            "Access-Control-Request-Headers",
+            "authorization, mcp-session-id, Mcp-Param-Region, cookie",
+        ),
     ];
     let with = |origin| [asks[0], asks[1], ("Origin", origin)];
     let preflight = gateway.ask("OPTIONS /postgres/mcp", &with("https://app.example"), "");
     assert_eq!(preflight.status, 204, "{preflight:?}");
     assert_eq!(preflight.field("access-control-allow-origin"), Some("https://app.example"));
     assert!(preflight.field("access-control-allow-methods").unwrap().contains("DELETE"));
-    for name in ["authorization", "mcp-session-id", "mcp-protocol-version", "last-event-id"] {
-        assert!(preflight.field("access-control-allow-headers").unwrap().contains(name), "{name}");
+    let allowed = preflight.field("access-control-allow-headers").unwrap();
+    for name in [
+        "authorization",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "last-event-id",
+        "mcp-param-region",
+    ] {
+        assert!(allowed.contains(name), "{name}");
     }
+    assert!(!allowed.contains("cookie"), "{allowed}");
 
     let token = bearer(ANN);
     let fields = [("Origin", "https://app.example"), ("Authorization", &token)];

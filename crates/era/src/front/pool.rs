@@ -1,4 +1,5 @@
-//! The sessions that are kept: for each caller, and for all clients of his that can do the same.
+//! The sessions that are kept: for each caller, for all clients of his that can do the same, and
+//! for each of his conversations where those are told apart.
 
 use std::{
     collections::HashMap,
@@ -11,8 +12,8 @@ use std::{
 };
 
 use mcp_jsonrpc::{
-    Message,
-    transport::{Caller, ErrorKind, TransportError},
+    Message, RpcError,
+    transport::{Caller, ErrorKind, Exchange, TransportError},
 };
 use serde_json::value::RawValue;
 
@@ -28,13 +29,22 @@ const KNOWN_MAX: usize = 4096;
 /// How long a session's server goes on to log for nobody.
 const QUIET_AFTER: Duration = Duration::from_secs(30);
 
+/// How long the name of a conversation may be, in bytes.
+pub(super) const AFFINITY_LEN_MAX: usize = 256;
+
 /// Who asks, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Who {
     pub(super) caller: Caller,
     /// The address of the endpoint in front.
     pub(super) at: Arc<str>,
+    /// Which of the caller's conversations asks, where that is to be told apart.
+    pub(super) affinity: Option<Affinity>,
 }
+
+/// The name that a client gives to one of its conversations; not to be shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Affinity(Arc<str>);
 
 /// The sessions that are kept.
 #[derive(Default)]
@@ -53,6 +63,7 @@ type Subject = Option<Arc<str>>;
 struct Key {
     subject: Subject,
     can: Arc<str>,
+    affinity: Option<Affinity>,
 }
 
 /// The sessions of one key.
@@ -98,7 +109,7 @@ impl Pool {
 
     /// This session, and all others of its caller whose clients can do the same.
     pub(super) fn beside(&self, session: &Arc<Pooled>) -> Vec<Arc<Pooled>> {
-        let key = Key::of(&session.who.caller, &session.can);
+        let key = Key::of(&session.who, &session.can);
         let slot = lock(&self.slots).get(&key).cloned();
         let mut all = slot.map(|slot| lock(&slot.state).sessions.clone()).unwrap_or_default();
         if !all.iter().any(|it| Arc::ptr_eq(it, session)) {
@@ -109,7 +120,7 @@ impl Pool {
 
     /// Takes a session out, so that nobody finds it any more.
     pub(super) fn remove(&self, session: &Arc<Pooled>) {
-        let key = Key::of(&session.who.caller, &session.can);
+        let key = Key::of(&session.who, &session.can);
         let mut slots = lock(&self.slots);
         let Some(slot) = slots.get(&key) else { return };
         let is_empty = {
@@ -178,8 +189,41 @@ impl fmt::Debug for Pool {
 // === impl Key ===
 
 impl Key {
-    fn of(caller: &Caller, can: &Can) -> Self {
-        Self { subject: caller.subject.clone(), can: Arc::clone(&can.declared) }
+    fn of(who: &Who, can: &Can) -> Self {
+        let (subject, affinity) = (who.caller.subject.clone(), who.affinity.clone());
+        Self { subject, can: Arc::clone(&can.declared), affinity }
+    }
+}
+
+// === impl Affinity ===
+
+impl Affinity {
+    /// What this field says, where a request has it and it is not empty.
+    ///
+    /// # Errors
+    ///
+    /// What its client is answered: it is too long, or there twice.
+    pub(super) fn read(field: &str, exchange: &Exchange) -> Result<Option<Self>, RpcError> {
+        let mut all = exchange.carried.iter().filter(|(name, _)| **name == *field);
+        let Some((_, value)) = all.next().filter(|(_, value)| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let wrong = |what: &str| {
+            RpcError::new(RpcError::INVALID_REQUEST, format!("the field `{field}` {what}"))
+        };
+        if AFFINITY_LEN_MAX < value.len() {
+            return Err(wrong(&format!("has more than {AFFINITY_LEN_MAX} bytes")));
+        }
+        match all.next() {
+            Some(_) => Err(wrong("is there twice")),
+            None => Ok(Some(Self(value.as_ref().into()))),
+        }
+    }
+}
+
+impl fmt::Debug for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Affinity(..)")
     }
 }
 
@@ -216,7 +260,7 @@ impl Inner {
         client: Option<&RawValue>,
         (parks, level): (bool, Option<Level>),
     ) -> Result<Place, TransportError> {
-        let slot = self.pool.slot(Key::of(&who.caller, can));
+        let slot = self.pool.slot(Key::of(who, can));
         let options = self.options();
         let (max, sole_max) = (options.calls_per_session_max.max(1), options.sole_sessions_max);
         // Most servers never ask, and some keep things in their sessions: they are not to be spread

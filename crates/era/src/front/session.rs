@@ -19,7 +19,7 @@ use super::{
     Inner,
     call::Call,
     parked::Parked,
-    pool::Who,
+    pool::{Affinity, Who},
     pooled::unwritten,
     state::{self, State},
     wants::{Retry, Wants, invalid},
@@ -44,18 +44,22 @@ const GONE: [&str; 12] = [
 /// A session that keeps nothing.
 pub(super) struct Bridged {
     front: Arc<Inner>,
-    who: Who,
+    /// The address of the endpoint in front.
+    at: Arc<str>,
 }
 
 // === impl Bridged ===
 
 impl Bridged {
     pub(super) fn new(front: Arc<Inner>, opening: Opening) -> Self {
-        Self { front, who: Who { caller: opening.caller, at: opening.at } }
+        Self { front, at: opening.at }
     }
 
-    fn who(&self, exchange: &Exchange) -> Who {
-        Who { caller: exchange.caller.clone(), at: Arc::clone(&self.who.at) }
+    fn who(&self, exchange: &Exchange) -> Result<Who, RpcError> {
+        let options = self.front.options();
+        let field = options.affinity.as_deref();
+        let affinity = field.map(|field| Affinity::read(field, exchange)).transpose()?.flatten();
+        Ok(Who { caller: exchange.caller.clone(), at: Arc::clone(&self.at), affinity })
     }
 
     async fn ask(&self, exchange: Exchange) -> Result<Reply, TransportError> {
@@ -65,11 +69,11 @@ impl Bridged {
             let words = format!("2026-07-28 has no `{method}` that this server could answer");
             return refused(message, &RpcError::new(RpcError::METHOD_NOT_FOUND, words));
         }
-        let mut wants = match Wants::read(message) {
-            Ok(wants) => wants,
+        let read = self.who(&exchange).and_then(|who| Ok((who, Wants::read(message)?)));
+        let (who, mut wants) = match read {
+            Ok(read) => read,
             Err(error) => return refused(message, &error),
         };
-        let who = self.who(&exchange);
         match method {
             modern::DISCOVER => self.front.discover(&who, &exchange, &wants).await,
             modern::LISTEN => self.front.listen(who, exchange, wants).await,
@@ -186,8 +190,8 @@ impl Bridged {
             debug!(method, "a notification that 2026-07-28 does not have: dropped");
             return Ok(Reply::Accepted);
         }
-        let who = self.who(&exchange);
-        let wants = Wants::read(message).map_err(|error| {
+        let read = self.who(&exchange).and_then(|who| Ok((who, Wants::read(message)?)));
+        let (who, wants) = read.map_err(|error| {
             TransportError::new(ErrorKind::Invalid(error.code), error.message.into_owned())
         })?;
         let info = wants.client_info.as_deref();
@@ -199,7 +203,7 @@ impl Bridged {
 
 impl Session for Bridged {
     fn endpoint(&self) -> Endpoint {
-        Endpoint { uri: Arc::clone(&self.who.at), session: None }
+        Endpoint { uri: Arc::clone(&self.at), session: None }
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
@@ -230,7 +234,7 @@ impl Session for Bridged {
 
 impl fmt::Debug for Bridged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bridged").field("at", &self.who.at).finish_non_exhaustive()
+        f.debug_struct("Bridged").field("at", &self.at).finish_non_exhaustive()
     }
 }
 

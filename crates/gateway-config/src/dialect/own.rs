@@ -58,6 +58,7 @@ fn gateway(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     }
     config.tokens = table.into_entries();
     origins(cx, object, config);
+    affinity(cx, object, config);
     let hosts = cx.names(object, "allowedHosts");
     cx.set("gateway.allowedHosts", &mut config.allowed_hosts, hosts);
     let insecure = cx.flag(object, "insecure");
@@ -233,6 +234,36 @@ fn origins(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
         }
     }
     cx.set("gateway.allowedOrigins", &mut config.allowed_origins, Some(read));
+}
+
+/// What is somebody else's to read, or a secret, names no conversation.
+fn affinity(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
+    const TAKEN: [&str; 10] = [
+        "authorization",
+        "connection",
+        "cookie",
+        "host",
+        "last-event-id",
+        "origin",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    const TAKEN_PREFIXES: [&str; 4] = ["accept", "content-", "mcp-", "proxy-"];
+    let Some(read) = cx.plain(object, "affinityHeader") else { return };
+    let Ok(name) = http::HeaderName::from_bytes(read.value.as_bytes()) else {
+        let help = "want the name of an HTTP field, such as \"X-Conversation-Id\"".to_owned();
+        return cx.problem(read.at(), "is no field's name", Some(help));
+    };
+    let name = name.as_str();
+    if TAKEN.contains(&name) || TAKEN_PREFIXES.iter().any(|it| name.starts_with(it)) {
+        let what = format!("`{name}` says something else, or is a secret");
+        let help = "want a field of your clients' own, such as \"X-Conversation-Id\"".to_owned();
+        return cx.problem(read.at(), what, Some(help));
+    }
+    let name = name.to_owned();
+    cx.set("gateway.affinityHeader", &mut config.affinity_header, Some(read.map(|_| Some(name))));
 }
 
 fn read_tokens(cx: &mut Cx<'_>, node: &Node, path: &str, table: &mut Tokens) {

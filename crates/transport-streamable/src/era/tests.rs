@@ -18,7 +18,7 @@ fn fields(fields: &[(&str, &str)]) -> Fields {
     for (name, value) in fields.iter().map(field) {
         map.append(name, value);
     }
-    Fields::read(&map)
+    Fields::read(&map, None)
 }
 
 fn request(method: &str, params: &Value) -> Message {

@@ -19,6 +19,8 @@ pub(super) struct Modern {
     /// More in `_meta` of each request.
     pub(super) meta: Value,
     token: Option<String>,
+    /// A field of the client's own.
+    field: Option<(&'static str, String)>,
 }
 
 /// What is said to one request.
@@ -42,7 +44,7 @@ impl Modern {
             json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} }, "roots": {} });
         let route = if server.is_empty() { String::new() } else { format!("/{server}") };
         let (at, path) = (gateway.at.clone(), format!("{route}/mcp"));
-        Self { at, path, capabilities, meta: json!({}), token: None }
+        Self { at, path, capabilities, meta: json!({}), token: None, field: None }
     }
 
     /// One that can be asked nothing.
@@ -53,6 +55,11 @@ impl Modern {
     /// The same, with this token.
     pub(super) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same, with this field beside the others.
+    pub(super) fn with_field(&self, name: &'static str, value: &str) -> Self {
+        Self { field: Some((name, value.to_owned())), ..self.clone() }
     }
 
     pub(super) fn body(&self, id: &Value, method: &str, mut params: Value) -> String {
@@ -81,6 +88,7 @@ impl Modern {
         ];
         fields.extend(name.as_deref().map(|name| ("Mcp-Name", name)));
         fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+        fields.extend(self.field.as_ref().map(|(name, value)| (*name, value.as_str())));
         let mut wire = http::connect(&self.at);
         let text = http::request(&format!("POST {}", self.path), &self.at, &fields, &body);
         wire.write_all(text.as_bytes()).unwrap();

@@ -172,3 +172,26 @@ fn who_leaves_has_cancelled() {
         assert_eq!(house.gateway.status("it", |_| true)["kept"], 1, "{wire:?}");
     }
 }
+
+/// What a server keeps for a session is all its caller's; where clients tell their conversations
+/// apart, it is each conversation's.
+#[test]
+fn conversations_are_told_apart_by_a_field() {
+    let settings = json!({ "affinityHeader": "X-Conversation" });
+    let house = House::with(Wire::Child, "2025-11-25", &settings);
+    let plain = Modern::new(&house.gateway, "it");
+    let said = |name: &str| plain.with_field("x-conversation", name);
+    let count = |client: &Modern| client.text("count", json!({}));
+    assert_eq!((count(&plain), count(&plain)), ("1".into(), "2".into()));
+    let (one, two) = (said("one"), said("two"));
+    assert_eq!((count(&one), count(&two), count(&one)), ("1".into(), "1".into(), "2".into()));
+    assert_eq!(count(&said("")), "3", "an empty field is none");
+    // A call that waits goes on where it began.
+    let (answer, rounds) = one.converse("ask-roots", &json!({}), reply);
+    assert_eq!((answer.text().as_str(), rounds), ("1 roots: file:///srv", 1));
+    assert_eq!(count(&one), "3");
+    let long = said(&"x".repeat(257)).error("tools/call", json!({ "name": "count" }));
+    assert_eq!(long["code"], -32600, "{long}");
+    assert!(long["message"].as_str().unwrap().contains("x-conversation"), "{long}");
+    assert_eq!(house.gateway.status("it", |it| it["kept"] == 3)["kept"], 3);
+}
