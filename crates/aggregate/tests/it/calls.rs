@@ -145,6 +145,32 @@ async fn three_tools_in_the_place_of_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_found_is_what_is_there_now() {
+    let (a, b) = (Peer::new("a", &["send_mail"]), Peer::new("b", &["readFile"]));
+    let mut options = options();
+    options.search = true;
+    let mut client = Client::new(&with(&[&a, &b], options)).await;
+    let found = async |client: &mut Client, query: &str| {
+        let wanted = json!({ "name": "search_tools", "arguments": { "query": query } });
+        let found = client.ask("tools/call", wanted).await.unwrap();
+        let found: Value =
+            serde_json::from_str(found["content"][0]["text"].as_str().unwrap()).unwrap();
+        let tools = found["tools"].as_array().unwrap().clone();
+        tools.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut client, "read a file").await, ["readFile"]);
+    assert_eq!(found(&mut client, "paint").await, [""; 0]);
+    a.set_tools(&["paint_picture"]);
+    a.announce("tools");
+    client.hears("notifications/tools/list_changed").await;
+    assert_eq!(found(&mut client, "paint").await, ["paint_picture"]);
+    assert_eq!(found(&mut client, "mail").await, [""; 0]);
+    b.break_down();
+    client.hears("notifications/tools/list_changed").await;
+    assert_eq!(found(&mut client, "read a file").await, [""; 0], "who is not there is not found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_knows() {
     let (a, b) = (Peer::new("a", &["x"]), Peer::new("b", &["y"]));
     let mut client = Client::new(&all(&[&a, &b])).await;
