@@ -1,5 +1,9 @@
 //! Our own schema: every key, what it used to be called, and what else people write.
 
+mod foreign;
+
+use self::foreign::{GATEWAY_RENAMED, SERVER_RENAMED};
+pub(crate) use self::foreign::{SERVER_ALIASES, SERVER_IGNORED};
 use crate::{
     group::AggregateConfig,
     settings::{Limits, Restart, Timeouts},
@@ -92,8 +96,7 @@ const GATEWAY: &[Row] = &[
         "affinityHeader",
         "string",
         "none",
-        "The HTTP field by which clients of 2026-07-28 tell their conversations apart, such as \
-         `X-Conversation-Id`: each has sessions of its own with servers that keep something in them.",
+        "The HTTP field by which clients of 2026-07-28 tell their conversations apart (ISOLATION.md).",
     ),
     (
         "allowedHosts",
@@ -371,52 +374,6 @@ const GROUP_SERVER: &[Row] = &[
     ("tools", "object", "", "Which of its tools exist here."),
     ("prompts", "object", "", "Which of its prompts exist here."),
     ("resources", "object", "", "Which of its resources exist here."),
-];
-
-/// What other clients write for the same thing; taken in every server's entry.
-pub(crate) const SERVER_ALIASES: &[(&str, &str)] = &[
-    ("transport", "type"),
-    ("transportType", "type"),
-    ("httpUrl", "url of `streamable-http`"),
-    ("serverUrl", "url"),
-    ("enabled", "the opposite of `disabled`"),
-    ("disabledTools", "tools.block"),
-    ("disabled_tools", "tools.block"),
-    ("excludeTools", "tools.block"),
-    ("includeTools", "tools.allow"),
-];
-
-/// What other clients write and a gateway has no use for.
-pub(crate) const SERVER_IGNORED: &[&str] = &["alwaysAllow", "autoApprove", "trust"];
-
-const GATEWAY_RENAMED: &[(&str, &str)] = &[
-    ("addr", "it is called `listen`"),
-    ("address", "it is called `listen`"),
-    ("host", "write both into `listen`: \"127.0.0.1:9090\""),
-    ("port", "write both into `listen`: \"127.0.0.1:9090\""),
-    ("baseURL", "it is called `publicUrl`"),
-    ("baseUrl", "it is called `publicUrl`"),
-    ("authTokens", "it is called `tokens`: {\"name\": \"${TOKEN}\"}"),
-    ("type", "both transports are always served: remove it"),
-    ("options", "`authTokens` is called `tokens` here; the rest belongs to each server"),
-    ("cors", "it is called `allowedOrigins`"),
-];
-
-const SERVER_RENAMED: &[(&str, &str)] = &[
-    (
-        "timeout",
-        "seconds, milliseconds or nanoseconds, by product: write `requestTimeout`: \"60s\"",
-    ),
-    (
-        "options",
-        "its members belong beside `command` here: `disabled`, `logEnabled`, `tools`, `tokens`",
-    ),
-    ("panicIfInvalid", "it is called `startup`: \"required\""),
-    ("authTokens", "`tokens` lists names of `gateway.tokens`"),
-    ("toolFilter", "it is called `tools`: {\"allow\": […]} or {\"block\": […]}"),
-    ("environment", "it is called `env`"),
-    ("arguments", "it is called `args`"),
-    ("totalTimeout", "it is called `requestTimeout`"),
 ];
 
 // === impl Scope ===
