@@ -8,6 +8,7 @@ mod ci;
 mod conformance;
 mod deny;
 mod fuzz;
+mod peers;
 mod real;
 mod run;
 mod suite;
@@ -105,15 +106,20 @@ pub(crate) fn doc(root: &Path) -> Outcome {
         .outcome()
 }
 
-/// Builds for release first, so that the time of building is no part of a measurement.
+/// Builds for release and installs the programs of others first, so that neither is part of a
+/// measurement.
 fn bench(root: &Path, arguments: &[String]) -> Outcome {
     let build = ["build", "--release", "--locked", "-p", "gateway", "-p", "gateway-bench"];
     let built = Task::cargo(root, &build).outcome();
     if !matches!(built, Outcome::Done) {
         return built;
     }
+    let parts = match peers::prepare(root, arguments) {
+        Ok(parts) => parts,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
     let mut words = vec!["run", "--release", "--locked", "--quiet", "-p", "gateway-bench", "--"];
-    words.extend(arguments.iter().map(String::as_str));
+    words.extend(arguments.iter().chain(&parts).map(String::as_str));
     Task::cargo(root, &words).outcome()
 }
 

@@ -128,14 +128,20 @@ pub(crate) fn npm(
     Ok(place.dir.join("node/node_modules"))
 }
 
+/// Where pins are, and where what they name is installed.
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     pins: PathBuf,
-    dir: PathBuf,
+    /// In a folder for each set.
+    pub(crate) dir: PathBuf,
 }
 
 impl Place {
-    fn install_node(
+    pub(crate) const fn new(pins: PathBuf, dir: PathBuf) -> Self {
+        Self { pins, dir }
+    }
+
+    pub(crate) fn install_node(
         &self,
         set: &'static str,
         pins: &str,
@@ -154,7 +160,7 @@ impl Place {
         })
     }
 
-    fn install_python(
+    pub(crate) fn install_python(
         &self,
         set: &'static str,
         import: &str,
@@ -162,7 +168,13 @@ impl Place {
         version: &str,
     ) -> Result<(), RealError> {
         let name = format!("requirements-{set}.txt");
-        let shim = self.pin("override.pth")?;
+        // Part of every stamp where there is one.
+        let shim = match self.pin("override.pth") {
+            Err(RealError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                String::new()
+            }
+            shim => shim?,
+        };
         let stamp =
             format!("{program} {version} {}\n{shim}{}", self.dir.display(), self.pin(&name)?);
         let (dir, pins) = (self.dir.join(set), self.pins.join(&name));
@@ -200,7 +212,7 @@ impl Place {
     }
 
     /// Does what has not been done under this stamp, in an empty folder.
-    fn once(
+    pub(crate) fn once(
         &self,
         name: &str,
         stamp: &str,
@@ -210,7 +222,7 @@ impl Place {
         if fs::read_to_string(&done).is_ok_and(|it| it == stamp) && dir.is_dir() {
             return Ok(());
         }
-        println!("real: installing {name}");
+        println!("installing {name} in {}", self.dir.display());
         for stale in [fs::remove_file(&done), fs::remove_dir_all(&dir), fs::create_dir_all(&dir)] {
             match stale {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -221,11 +233,11 @@ impl Place {
         }
         install()?;
         write(&done, stamp)?;
-        println!("real: {name} is ready");
+        println!("{name} is ready");
         Ok(())
     }
 
-    fn pin(&self, name: &str) -> Result<String, RealError> {
+    pub(crate) fn pin(&self, name: &str) -> Result<String, RealError> {
         let path = self.pins.join(name);
         fs::read_to_string(&path).map_err(|error| RealError::File(path, error))
     }
@@ -236,7 +248,7 @@ fn write(path: &Path, text: &str) -> Result<(), RealError> {
 }
 
 /// Repeats an installation that fails, each time after a longer pause.
-fn tried(
+pub(crate) fn tried(
     what: &str,
     mut attempt: impl FnMut() -> Result<String, RunError>,
 ) -> Result<(), RealError> {
@@ -245,7 +257,7 @@ fn tried(
         match attempt() {
             Ok(_) => return Ok(()),
             Err(error) if number < ATTEMPTS_MAX => {
-                println!("real: {what}, attempt {number} of {ATTEMPTS_MAX}: {error}");
+                println!("{what}, attempt {number} of {ATTEMPTS_MAX}: {error}");
                 pause(Duration::from_secs(u64::from(number) * 3));
                 number += 1;
             }
@@ -266,7 +278,7 @@ pub(crate) fn node(root: &Path) -> Result<(String, String), String> {
     Ok(("node".to_owned(), version.trim().to_owned()))
 }
 
-fn python(root: &Path) -> Result<(String, String), String> {
+pub(crate) fn python(root: &Path) -> Result<(String, String), String> {
     let ask = "import sys, venv, ensurepip; print(sys.version_info.minor, sys.executable)";
     let told = Task::new(root, "python3").args(&["-c", ask]).timeout(ASK_TIMEOUT).output();
     let told = told.map_err(|_| "python: python3 with venv is not installed".to_owned())?;

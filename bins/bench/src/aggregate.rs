@@ -94,7 +94,12 @@ async fn figures(
     addr: SocketAddr,
     pid: u32,
 ) -> Result<AggregateReport> {
-    let door = |path: &str| Target::Http { wire: Wire::Streamable, addr, path: path.to_owned() };
+    let door = |path: &str| Target::Http {
+        wire: Wire::Streamable,
+        addr,
+        path: path.to_owned(),
+        prefix: "",
+    };
     let (first, first_initialize_ms, first_list_ms, listed) = begin(plan, &door("/mcp")).await?;
     let tools = tools(&listed)?;
     let (mut initializes, mut lists) = (Vec::new(), Vec::new());

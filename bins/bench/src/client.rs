@@ -2,6 +2,7 @@
 
 mod connection;
 mod modern;
+mod openapi;
 mod pipe;
 mod sse;
 mod streamable;
@@ -30,6 +31,8 @@ pub(crate) enum Wire {
     Modern,
     /// 2026-07-28 over standard input and output of a child.
     ModernStdio,
+    /// Tools as paths of an OpenAPI description: no MCP, and only in front of a peer.
+    OpenApi,
 }
 
 impl Wire {
@@ -41,6 +44,7 @@ impl Wire {
             Self::Streamable => "streamable",
             Self::Modern => "modern",
             Self::ModernStdio => "modern-stdio",
+            Self::OpenApi => "openapi",
         }
     }
 
@@ -48,7 +52,7 @@ impl Wire {
     pub(crate) fn era(self) -> Era {
         match self {
             Self::Modern | Self::ModernStdio => Era::Modern,
-            Self::Stdio | Self::Sse | Self::Streamable => Era::Legacy,
+            Self::Stdio | Self::Sse | Self::Streamable | Self::OpenApi => Era::Legacy,
         }
     }
 
@@ -70,7 +74,11 @@ impl Wire {
 
     /// Where our own servers offer it.
     pub(crate) fn path(self) -> &'static str {
-        if self == Self::Sse { "/sse" } else { "/mcp" }
+        match self {
+            Self::Sse => "/sse",
+            Self::OpenApi => "",
+            _ => "/mcp",
+        }
     }
 }
 
@@ -96,6 +104,8 @@ pub(crate) enum Target {
         addr: SocketAddr,
         /// The path.
         path: String,
+        /// What precedes the names of tools there.
+        prefix: &'static str,
     },
     /// A child of its own: what it speaks, program and arguments.
     Child(Era, std::path::PathBuf, Vec<String>),
@@ -106,6 +116,7 @@ pub(crate) struct Session {
     wire: Open,
     call_timeout: Duration,
     era: Era,
+    prefix: &'static str,
 }
 
 enum Open {
@@ -117,6 +128,8 @@ enum Open {
     Sse(sse::Session),
     /// With a child of its own.
     Pipe(pipe::Session),
+    /// Over OpenAPI.
+    Plain(openapi::Session),
 }
 
 impl Session {
@@ -128,11 +141,14 @@ impl Session {
     pub(crate) async fn open(target: &Target, call_timeout: Duration) -> Result<Self> {
         let wire = within(OPEN_TIMEOUT, "opening a session", async {
             Ok(match target {
-                Target::Http { wire: Wire::Sse, addr, path } => {
+                Target::Http { wire: Wire::Sse, addr, path, .. } => {
                     Open::Sse(sse::Session::open(*addr, path).await?)
                 }
-                Target::Http { wire: Wire::Modern, addr, path } => {
+                Target::Http { wire: Wire::Modern, addr, path, .. } => {
                     Open::Modern(modern::Session::open(*addr, path).await?)
+                }
+                Target::Http { wire: Wire::OpenApi, addr, path, .. } => {
+                    Open::Plain(openapi::Session::open(*addr, path).await?)
                 }
                 Target::Http { addr, path, .. } => {
                     Open::Streamable(streamable::Session::open(*addr, path).await?)
@@ -143,16 +159,16 @@ impl Session {
             })
         })
         .await?;
-        let era = match target {
-            Target::Http { wire, .. } => wire.era(),
-            Target::Child(era, ..) => *era,
+        let (era, prefix) = match target {
+            Target::Http { wire, prefix, .. } => (wire.era(), *prefix),
+            Target::Child(era, ..) => (*era, ""),
         };
-        Ok(Self { wire, call_timeout, era })
+        Ok(Self { wire, call_timeout, era, prefix })
     }
 
-    /// What is spoken in it.
-    pub(crate) fn era(&self) -> Era {
-        self.era
+    /// The call number `id` of the session number `nth`, as it is written here.
+    pub(crate) fn write(&self, ask: &rpc::Ask, nth: usize, id: u64) -> Call {
+        Call::of(self.era, self.prefix, ask, (nth, id))
     }
 
     /// Makes one call and checks its answer.
@@ -160,6 +176,9 @@ impl Session {
     /// # Errors
     /// [`Failure::Wrong`] for an answer that is not this call's, otherwise what broke.
     pub(crate) async fn call(&mut self, call: &Call) -> Result<()> {
+        if let Open::Plain(session) = &mut self.wire {
+            return within(self.call_timeout, "a call", session.call(call)).await;
+        }
         let (answer, notes) = self.ask(call.id, call.body.clone(), Some(call.tool)).await?;
         call.check(&answer, notes)
     }
@@ -203,8 +222,8 @@ impl Session {
             Open::Sse(session) => {
                 within(OPEN_TIMEOUT, "coming back to a session", session.come_back()).await?;
             }
-            Open::Pipe(_) => {
-                return Err(Failure::Process("a session ends with its child".to_owned()));
+            Open::Pipe(_) | Open::Plain(_) => {
+                return Err(Failure::Process("there is no session to come back to".to_owned()));
             }
         }
         Ok(())
@@ -220,7 +239,7 @@ impl Session {
             Era::Modern => crate::modern::request(id, "tools/list"),
         };
         let (answer, _) = self.ask(id, body, None).await?;
-        rpc::check_list(&answer, id)
+        rpc::check_list(&answer, id, self.prefix)
     }
 
     /// Opens the stream for what the server says unasked, where the transport has one of its own.
@@ -230,7 +249,7 @@ impl Session {
     pub(crate) async fn listen(&mut self) -> Result<()> {
         match &mut self.wire {
             Open::Streamable(session) => session.listen().await,
-            Open::Modern(_) | Open::Sse(_) | Open::Pipe(_) => Ok(()),
+            Open::Modern(_) | Open::Sse(_) | Open::Pipe(_) | Open::Plain(_) => Ok(()),
         }
     }
 
@@ -240,6 +259,7 @@ impl Session {
             Open::Streamable(session) => session.rest(),
             Open::Modern(session) => session.rest(),
             Open::Sse(session) => session.rest(),
+            Open::Plain(session) => session.rest(),
             Open::Pipe(_) => {}
         }
     }
@@ -251,7 +271,7 @@ impl Session {
     pub(crate) async fn close(self) -> Result<()> {
         match self.wire {
             Open::Streamable(session) => session.close().await,
-            Open::Modern(_) | Open::Sse(_) => Ok(()),
+            Open::Modern(_) | Open::Sse(_) | Open::Plain(_) => Ok(()),
             Open::Pipe(session) => session.close().await,
         }
     }
@@ -260,7 +280,7 @@ impl Session {
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.wire {
             Open::Pipe(session) => session.pid(),
-            Open::Streamable(_) | Open::Modern(_) | Open::Sse(_) => None,
+            Open::Streamable(_) | Open::Modern(_) | Open::Sse(_) | Open::Plain(_) => None,
         }
     }
 
@@ -297,6 +317,7 @@ impl Session {
                 Open::Modern(session) => session.ask(body, tool).await,
                 Open::Sse(session) => session.ask(body).await,
                 Open::Pipe(session) => session.ask(&body).await,
+                Open::Plain(_) => Err(Failure::Process("OpenAPI has only calls".to_owned())),
             }
         })
         .await

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::TcpStream,
@@ -20,6 +20,8 @@ use crate::error::{Failure, Result, within};
 
 /// A process that we start listens within this time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// A program of others, which may have a runtime to load.
+const PEER_START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A process that was told to end does so within this time; then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts to connect to a process that starts.
@@ -50,6 +52,9 @@ pub(crate) struct Process {
     /// When it was started.
     pub(crate) started: Instant,
     child: Child,
+    start_timeout: Duration,
+    /// Whether it leads a group of processes, all of which end with it.
+    leads: bool,
     log: Option<PathBuf>,
     _input: Option<ChildStdin>,
 }
@@ -80,7 +85,9 @@ impl Process {
         .await?;
         let addr = line.trim().strip_prefix("listening ").and_then(|it| it.parse().ok());
         let addr = addr.ok_or_else(|| Failure::Process(format!("{what}: it said {line:?}")))?;
-        Ok(Self { pid, addr, started, child, log: None, _input: input })
+        let start_timeout = START_TIMEOUT;
+        let (log, leads, _input) = (None, false, input);
+        Ok(Self { pid, addr, started, child, start_timeout, leads, log, _input })
     }
 
     /// Starts a foreign program that shall listen on `addr`; what it writes goes to `log`.
@@ -93,16 +100,44 @@ impl Process {
         addr: SocketAddr,
         log: &Path,
     ) -> Result<Self> {
+        Self::spawn(program, args, addr, log, false)
+    }
+
+    /// The same for a program of others: it leads a group of processes, and none of them outlives
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Process::foreign`].
+    pub(crate) fn group(
+        program: &Path,
+        args: &[String],
+        addr: SocketAddr,
+        log: &Path,
+    ) -> Result<Self> {
+        Self::spawn(program, args, addr, log, true)
+    }
+
+    fn spawn(
+        program: &Path,
+        args: &[String],
+        addr: SocketAddr,
+        log: &Path,
+        leads: bool,
+    ) -> Result<Self> {
         let file = File::create(log).map_err(Failure::io(format!("{}", log.display())))?;
         let twin = file.try_clone().map_err(Failure::io(format!("{}", log.display())))?;
         let mut command = command(program);
         command.args(args).stdin(Stdio::null()).stdout(file).stderr(twin);
+        if leads {
+            command.process_group(0);
+        }
         let started = Instant::now();
         let child =
             command.spawn().map_err(Failure::io(format!("starting {}", program.display())))?;
         let pid = child.id().unwrap_or(0);
         let log = Some(log.to_owned());
-        Ok(Self { pid, addr, started, child, log, _input: None })
+        let start_timeout = if leads { PEER_START_TIMEOUT } else { START_TIMEOUT };
+        Ok(Self { pid, addr, started, child, start_timeout, leads, log, _input: None })
     }
 
     /// Waits until it accepts a connection; returns how long that took from its start.
@@ -113,7 +148,7 @@ impl Process {
     /// # Errors
     /// [`Failure::Process`] when it ends before, [`Failure::Timeout`] when it is too slow.
     pub(crate) async fn listening(&mut self) -> Result<Duration> {
-        while self.started.elapsed() < START_TIMEOUT {
+        while self.started.elapsed() < self.start_timeout {
             if TcpStream::connect(self.addr).await.is_ok() {
                 return Ok(self.started.elapsed());
             }
@@ -121,7 +156,7 @@ impl Process {
             tokio::task::block_in_place(|| std::thread::park_timeout(ASK_PAUSE));
         }
         let what = format!("listening on {}{}", self.addr, self.last_words());
-        Err(Failure::Timeout { what, limit: START_TIMEOUT })
+        Err(Failure::Timeout { what, limit: self.start_timeout })
     }
 
     /// Is it still there?
@@ -157,6 +192,15 @@ impl Process {
         }
     }
 
+    /// Ends what is left of its group.
+    fn disperse(&self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let (true, Some(pid)) = (self.leads, pid) {
+            // Where nobody is left it fails: that is what was wanted.
+            kill_process_group(pid, Signal::KILL).ok();
+        }
+    }
+
     /// Kills it, and waits until nothing is left of it.
     ///
     /// # Errors
@@ -175,5 +219,11 @@ impl Process {
         let lines: Vec<&str> = text.lines().rev().take(LINES).collect();
         let lines: Vec<&str> = lines.into_iter().rev().collect();
         format!("; its last words: {}", lines.join(" | "))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.disperse();
     }
 }

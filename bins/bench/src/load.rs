@@ -23,7 +23,7 @@ use crate::{
     client::{Session, Target},
     error::{Failure, Result},
     plan::Plan,
-    rpc::{Ask, Call},
+    rpc::Ask,
     stats::Histogram,
 };
 
@@ -188,7 +188,7 @@ async fn ask(mut session: Session, nth: usize, ask: Ask, board: Arc<Board>) -> R
     let mut id = 0;
     while !board.stop.load(Relaxed) {
         id += 1;
-        let call = Call::of(session.era(), &ask, nth, id);
+        let call = session.write(&ask, nth, id);
         let recording = board.recording.load(Relaxed);
         let start = Instant::now();
         session.call(&call).await?;

@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod modern;
 mod parked;
+mod peers;
 mod plan;
 mod procfs;
 mod recovery;
@@ -50,6 +51,9 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
          --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --aggregate-servers 1,10,50
          --parked-calls 10000  --call-timeout 30
+         --peers all|nginx,sparfenyuk,punkpeye,supergateway,fastmcp,joshrotenberg,mcpo
+                                           programs of others, beside the gateway in W, P and E (default: none)
+         --peer-parts FILE                 where they are; `cargo xtask bench` installs them and gives this
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
          --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,

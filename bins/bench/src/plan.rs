@@ -7,6 +7,7 @@ use crate::{
     client::Wire,
     error::{Failure, Result},
     modern::Era,
+    peers::{Parts, Peer},
     relay::Kind,
     rpc::Ask,
     upstream::Lie,
@@ -19,6 +20,8 @@ pub(crate) enum Leg {
     Direct,
     /// A bare relay.
     Relay(Kind),
+    /// A program of others.
+    Peer(Peer),
     /// The gateway between a client and a server with a handshake, on the same transports.
     Legacy,
     /// The gateway.
@@ -31,6 +34,7 @@ impl Leg {
         match self {
             Self::Direct => "direct",
             Self::Relay(kind) => kind.text(),
+            Self::Peer(peer) => peer.text(),
             Self::Legacy => "gateway-legacy",
             Self::Gateway => "gateway",
         }
@@ -41,11 +45,21 @@ impl Leg {
         matches!(self, Self::Legacy | Self::Gateway)
     }
 
+    /// Is it a program of others?
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+
+    /// Why it cannot stand between these two; `None` if it can.
+    pub(crate) fn cannot(self, front: Wire, behind: Wire) -> Option<&'static str> {
+        if let Self::Peer(peer) = self { peer.cannot(front, behind) } else { None }
+    }
+
     /// What is in front and behind where this is measured beside a gateway between these two: what
     /// does not translate has a server of its client's era.
     pub(crate) fn wires(self, front: Wire, behind: Wire) -> (Wire, Wire) {
         match self {
-            Self::Gateway => (front, behind),
+            Self::Gateway | Self::Peer(_) => (front, behind),
             Self::Legacy => (front.in_era(Era::Legacy), behind.in_era(Era::Legacy)),
             Self::Direct | Self::Relay(_) => (front, behind.in_era(front.era())),
         }
@@ -222,6 +236,10 @@ pub(crate) struct Plan {
     pub(crate) call_timeout: Duration,
     /// The gateway under test.
     pub(crate) gateway: PathBuf,
+    /// Programs of others that are measured beside it.
+    pub(crate) peers: Vec<Peer>,
+    /// Where those are.
+    pub(crate) parts: Parts,
     /// Legs to leave out of those of a workload.
     pub(crate) legs: Option<Vec<String>>,
     /// The upstream answers wrongly now and then: the run must fail.
@@ -237,7 +255,9 @@ pub(crate) struct Plan {
 /// What is measured besides calls in a closed loop.
 const OTHERS: [&str; 6] = ["idle", "cold", "slope", "recovery", "parked", "aggregate"];
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 16] = [
+pub(crate) const VALUED: [&str; 18] = [
+    "--peers",
+    "--peer-parts",
     "--workload",
     "--sessions",
     "--idle-sessions",
@@ -303,6 +323,10 @@ impl Plan {
             threads: args.value("--threads", cores.min(2))?,
             call_timeout: Duration::from_secs(args.value("--call-timeout", 30)?),
             gateway: args.text("--gateway").map_or_else(beside_us, |it| Ok(it.into()))?,
+            peers: peers(args.text("--peers").unwrap_or("none"))?,
+            parts: args
+                .text("--peer-parts")
+                .map_or_else(|| Ok(Parts::default()), |it| Parts::read(it.as_ref()))?,
             legs: args.list("--legs")?,
             lie: args.text("--lie").map(parse_lie).transpose()?,
             require_gateway: args.flag("--require-gateway"),
@@ -319,6 +343,14 @@ impl Plan {
             self.legs.as_ref().is_none_or(|names| names.iter().any(|it| it == leg.name()))
         };
         legs.iter().copied().filter(wanted)
+    }
+
+    /// The same for a load, with the peers before the gateway.
+    pub(crate) fn legs_of(&self, workload: &Workload) -> Vec<Leg> {
+        let mut legs: Vec<Leg> = self.legs(workload.legs).collect();
+        let before = legs.iter().position(|it| it.is_gateway()).unwrap_or(legs.len());
+        legs.splice(before..before, self.peers.iter().map(|it| Leg::Peer(*it)));
+        legs
     }
 
     fn check(&self) -> Result<()> {
@@ -359,6 +391,24 @@ impl Plan {
 /// [`Failure::Usage`] for an unknown way to lie.
 pub(crate) fn parse_lie(text: &str) -> Result<Lie> {
     text.parse().map_err(|()| Failure::Usage(format!("--lie: id or content, not {text}")))
+}
+
+/// Reads `--peers`.
+fn peers(text: &str) -> Result<Vec<Peer>> {
+    match text {
+        "all" => Ok(Peer::ALL.to_vec()),
+        "none" => Ok(Vec::new()),
+        names => {
+            let peer = |name: &str| {
+                let unknown = || {
+                    let all = Peer::ALL.map(Peer::text).join(" ");
+                    Failure::Usage(format!("--peers: no {name}; there are all none {all}"))
+                };
+                name.trim().parse().map_err(|()| unknown())
+            };
+            names.split(',').map(peer).collect()
+        }
+    }
 }
 
 fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
@@ -441,7 +491,7 @@ mod tests {
                 .iter()
                 .filter_map(|leg| match leg {
                     Leg::Relay(kind) => Some(*kind),
-                    Leg::Direct | Leg::Legacy | Leg::Gateway => None,
+                    Leg::Direct | Leg::Peer(_) | Leg::Legacy | Leg::Gateway => None,
                 })
                 .collect();
             let floor =
@@ -476,6 +526,7 @@ mod tests {
             "--seconds 0",
             "--seconds 601",
             "--lie maybe",
+            "--peers somebody",
             "--cold-servers 101",
             "--threads 0",
             "--call-timeout 0",

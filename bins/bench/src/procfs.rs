@@ -53,12 +53,58 @@ pub(crate) fn memory(pids: &[u32]) -> Result<Memory> {
 
 /// Processor time of a process and all that descend from it, in milliseconds.
 pub(crate) fn tree_cpu_ms(root: u32) -> Result<f64> {
-    let entries = fs::read_dir("/proc").map_err(Failure::io("/proc"))?;
-    let pids = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    // A process may end between the listing and the reading: then it is no part of the sum.
-    let all: HashMap<u32, Stat> = pids.filter_map(|pid| Some((pid, stat(pid).ok()?))).collect();
+    let all = everything()?;
     let of_tree = all.iter().filter(|(pid, _)| descends(**pid, root, &all));
     Ok(to_ms(of_tree.map(|(_, stat)| stat.ticks).sum()))
+}
+
+/// A process and all that descend from it, but those that run this very program: what a gateway
+/// starts by itself is its own cost, and our servers behind it are not.
+///
+/// # Errors
+/// [`Failure::Io`] when `/proc` cannot be listed.
+pub(crate) fn family(root: u32) -> Result<Vec<u32>> {
+    let all = everything()?;
+    let ours = fs::read_link("/proc/self/exe").map_err(Failure::io("this program"))?;
+    let is_ours = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|it| it == ours);
+    let descends = |pid: &u32| descends(*pid, root, &all);
+    let mut family: Vec<u32> = all.keys().copied().filter(descends).collect();
+    family.retain(|pid| *pid == root || !is_ours(*pid));
+    Ok(family)
+}
+
+/// What every process of some families has used, so that a later reading can be compared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Used(HashMap<u32, u64>);
+
+impl Used {
+    /// Reads all of them.  A process that ended meanwhile is left out.
+    ///
+    /// # Errors
+    /// [`Failure::Process`] when one of `roots` is gone: its time would be missing.
+    pub(crate) fn of(roots: &[u32]) -> Result<Self> {
+        let mut used = HashMap::new();
+        for root in roots {
+            used.insert(*root, stat(*root).map_err(|cause| gone(*root, &cause))?.ticks);
+            let others = family(*root)?.into_iter().filter(|it| it != root);
+            used.extend(others.filter_map(|pid| Some((pid, stat(pid).ok()?.ticks))));
+        }
+        Ok(Self(used))
+    }
+
+    /// How much was used since then, in milliseconds: that of processes which are here now.
+    pub(crate) fn since(&self, before: &Self) -> f64 {
+        let grown =
+            |(pid, now): (&u32, &u64)| now.saturating_sub(before.0.get(pid).copied().unwrap_or(0));
+        to_ms(self.0.iter().map(grown).sum())
+    }
+}
+
+fn everything() -> Result<HashMap<u32, Stat>> {
+    let entries = fs::read_dir("/proc").map_err(Failure::io("/proc"))?;
+    let pids = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    // A process may end between the listing and the reading: then it is no part of any sum.
+    Ok(pids.filter_map(|pid| Some((pid, stat(pid).ok()?))).collect())
 }
 
 fn descends(pid: u32, root: u32, all: &HashMap<u32, Stat>) -> bool {
@@ -158,6 +204,26 @@ mod tests {
         assert!(0 < memory(&[me]).unwrap().rss_kib);
         assert!(0.0 < tree_cpu_ms(me).unwrap());
         assert!(tree_cpu_ms(me).unwrap() <= machine_busy_ms().unwrap());
+    }
+
+    #[test]
+    fn a_family_is_a_process_and_what_it_starts_but_not_this_program() {
+        let me = std::process::id();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // Until it is another program, it is this one.
+        while !family(me).unwrap().contains(&child.id()) {
+            std::thread::yield_now();
+        }
+        let family = family(me).unwrap();
+        assert!(family.contains(&me), "{family:?}");
+        let before = Used::of(&[me]).unwrap();
+        let mut sum = 0u64;
+        while Used::of(&[me]).unwrap().since(&before) == 0.0 {
+            sum = (0..1_000_000).fold(sum, |sum, it| std::hint::black_box(sum ^ it));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(Used::of(&[u32::MAX - 1]).is_err());
     }
 
     #[test]

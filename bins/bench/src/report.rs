@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     aggregate::AggregateReport,
     machine::Machine,
+    peers::Peer,
     plan::{Leg, Plan, Workload},
     stats::{median, ratio},
 };
@@ -43,6 +44,16 @@ struct Settings {
     rounds: usize,
     generator_threads: usize,
     gateway: String,
+    peers: Vec<PeerNote>,
+}
+
+/// A program of others that was asked for.
+#[derive(Debug, Serialize)]
+struct PeerNote {
+    name: &'static str,
+    package: &'static str,
+    /// Where it is there.
+    version: Option<String>,
 }
 
 /// How one measurement of one leg ended.
@@ -229,6 +240,7 @@ impl Report {
                 rounds: plan.rounds,
                 generator_threads: plan.threads,
                 gateway: plan.gateway.display().to_string(),
+                peers: plan.peers.iter().map(|it| PeerNote::new(plan, *it)).collect(),
             },
             loads: Vec::new(),
             idle: Vec::new(),
@@ -268,6 +280,13 @@ impl Report {
         let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
         let parked = self.parked.iter().filter_map(ParkedReport::failure);
         loads.chain(idle).chain(cold).chain(slopes).chain(recovery).chain(parked).next()
+    }
+}
+
+impl PeerNote {
+    fn new(plan: &Plan, peer: Peer) -> Self {
+        let version = plan.parts.version(peer).map(str::to_owned);
+        Self { name: peer.text(), package: peer.package(), version }
     }
 }
 

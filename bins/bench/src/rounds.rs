@@ -9,7 +9,7 @@ use crate::{
     error::{Failure, Result},
     load::Load,
     plan::{Leg, Plan, Workload},
-    procfs,
+    procfs::{self, Used},
     report::{LegReport, LoadReport, Outcome, Sample},
     stack::{Stack, Wanted},
 };
@@ -28,7 +28,7 @@ pub(crate) async fn measure(
     folder: &Path,
 ) -> Result<LoadReport> {
     let mut legs: Vec<(Leg, Vec<Outcome>)> =
-        plan.legs(workload.legs).map(|it| (it, Vec::new())).collect();
+        plan.legs_of(workload).into_iter().map(|it| (it, Vec::new())).collect();
     for round in 1..=plan.rounds {
         for (leg, outcomes) in &mut legs {
             // What failed once would fail again, and take its time-out each time.
@@ -57,16 +57,22 @@ async fn once(
     folder: &Path,
 ) -> Result<Outcome> {
     let (front, behind) = leg.wires(workload.front, workload.behind);
+    if let Some(why) = leg.cannot(front, behind) {
+        return Ok(Outcome::No(why.to_owned()));
+    }
     let mut stack = match Stack::start(plan, Wanted::of(leg, front, behind), folder).await {
         Ok(stack) => stack,
         Err(cause) if leg.is_gateway() && !plan.require_gateway => {
             return Ok(Outcome::No(cause.to_string()));
         }
         Err(cause) if leg.is_gateway() => return Ok(Outcome::Failed(cause.to_string())),
+        Err(cause) if leg.is_peer() => return Ok(Outcome::No(cause.to_string())),
         Err(cause) => return Err(cause),
     };
     let outcome = match sample(plan, workload, sessions, &stack).await {
         Ok(sample) => Outcome::Done(sample),
+        // What another's program does wrong is told, and is no fault of this run.
+        Err(cause) if leg.is_peer() => Outcome::No(stack.explain(cause).to_string()),
         Err(cause) => Outcome::Failed(stack.explain(cause).to_string()),
     };
     stack.end().await?;
@@ -92,7 +98,7 @@ async fn sample(
     load.record();
     load.wait(Duration::from_secs_f64(plan.seconds)).await;
     let after = Snapshot::take(&load, &measured, &upstream);
-    let memory = procfs::memory(&measured);
+    let memory = stack.family(&measured).and_then(|all| procfs::memory(&all));
     // A failure of a call says more than that of a measurement which it spoiled.
     let latencies = load.finish().await?;
     let (before, after, memory) = (before?, after?, memory?);
@@ -109,7 +115,7 @@ async fn sample(
         calls,
         seconds: wall.as_secs_f64(),
         calls_per_second: calls as f64 / wall.as_secs_f64(),
-        cpu_ms_per_1000: per_1000(after.measured, before.measured),
+        cpu_ms_per_1000: per_1000(after.measured.since(&before.measured), 0.0),
         upstream_cpu_ms_per_1000: (!upstream.is_empty())
             .then(|| per_1000(after.upstream, before.upstream)),
         generator_cpu_ms_per_1000: per_1000(after.generator, before.generator),
@@ -126,7 +132,7 @@ async fn sample(
 struct Snapshot {
     at: Instant,
     calls: u64,
-    measured: f64,
+    measured: Used,
     upstream: f64,
     generator: f64,
     tree: f64,
@@ -138,7 +144,7 @@ impl Snapshot {
         let me = std::process::id();
         let (tree, machine) = (procfs::tree_cpu_ms(me)?, procfs::machine_busy_ms()?);
         Ok(Self {
-            measured: procfs::cpu_ms(measured)?,
+            measured: Used::of(measured)?,
             calls: load.calls(),
             at: Instant::now(),
             upstream: procfs::cpu_ms(upstream)?,

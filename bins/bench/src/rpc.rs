@@ -77,11 +77,11 @@ impl Call {
     /// The call number `id` of the session number `session`: its text is unlike every other's, so
     /// that an answer to somebody else is found out.
     pub(crate) fn new(ask: &Ask, session: usize, id: u64) -> Self {
-        Self::of(Era::Legacy, ask, session, id)
+        Self::of(Era::Legacy, "", ask, (session, id))
     }
 
-    /// The same, as a client of this era writes it.
-    pub(crate) fn of(era: Era, ask: &Ask, session: usize, id: u64) -> Self {
+    /// The same, as a client of this era writes it where names of tools begin so.
+    pub(crate) fn of(era: Era, prefix: &str, ask: &Ask, (session, id): (usize, u64)) -> Self {
         match *ask {
             Ask::Echo(length) if era == Era::Modern => {
                 let text = text(session, id, length);
@@ -98,13 +98,13 @@ impl Call {
             Ask::Echo(length) => {
                 let text = text(session, id, length);
                 let body = format!(
-                    r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}"}}}}}}"#
+                    r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{prefix}echo","arguments":{{"text":"{text}"}}}}}}"#
                 );
                 Self { id, body: body.into(), text, notifications: 0, tool: "echo", era }
             }
             Ask::Progress(count) => {
                 let body = format!(
-                    r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"progress","arguments":{{"count":{count}}},"_meta":{{"progressToken":{id}}}}}}}"#
+                    r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{prefix}progress","arguments":{{"count":{count}}},"_meta":{{"progressToken":{id}}}}}}}"#
                 );
                 let text = format!("{count} notifications");
                 Self { id, body: body.into(), text, notifications: count, tool: "progress", era }
@@ -146,6 +146,17 @@ impl Call {
 }
 
 impl Call {
+    /// Checks the text of an answer that has nothing else.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] when it is not this call's.
+    pub(crate) fn check_text(&self, said: &str) -> Result<()> {
+        if said == self.text {
+            return Ok(());
+        }
+        Err(Failure::Wrong(format!("call {}: another text: {}", self.id, start(said.as_bytes()))))
+    }
+
     /// The words of a JSON-RPC error that answers this call; `None` for any other answer.
     pub(crate) fn refusal(&self, answer: &[u8]) -> Option<String> {
         #[derive(Deserialize)]
@@ -236,11 +247,11 @@ pub(crate) fn check_initialize(answer: &[u8], id: u64) -> Result<String> {
     }
 }
 
-/// Checks that a `tools/list` holds our upstream's `echo`.
+/// Checks that a `tools/list` holds our upstream's `echo`, with this before its name.
 ///
 /// # Errors
 /// [`Failure::Wrong`] when it does not.
-pub(crate) fn check_list(answer: &[u8], id: u64) -> Result<()> {
+pub(crate) fn check_list(answer: &[u8], id: u64, prefix: &str) -> Result<()> {
     #[derive(Deserialize)]
     struct Listed {
         id: u64,
@@ -254,10 +265,9 @@ pub(crate) fn check_list(answer: &[u8], id: u64) -> Result<()> {
     struct Tool {
         name: String,
     }
+    let has = |tools: &[Tool]| tools.iter().any(|it| it.name.strip_prefix(prefix) == Some("echo"));
     match serde_json::from_slice::<Listed>(answer) {
-        Ok(listed) if listed.id == id && listed.result.tools.iter().any(|it| it.name == "echo") => {
-            Ok(())
-        }
+        Ok(listed) if listed.id == id && has(&listed.result.tools) => Ok(()),
         _ => Err(Failure::Wrong(format!("to tools/list: {}", start(answer)))),
     }
 }
@@ -323,7 +333,8 @@ mod tests {
         assert!(check_initialize(good, 1).is_err());
         assert!(check_initialize(b"{}", 0).is_err());
         let list = br#"{"id":1,"result":{"tools":[{"name":"echo"}]}}"#;
-        check_list(list, 1).unwrap();
-        assert!(check_list(br#"{"id":1,"result":{"tools":[]}}"#, 1).is_err());
+        check_list(list, 1, "").unwrap();
+        assert!(check_list(list, 1, "up_").is_err());
+        assert!(check_list(br#"{"id":1,"result":{"tools":[]}}"#, 1, "").is_err());
     }
 }

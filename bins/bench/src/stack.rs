@@ -8,15 +8,24 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Target, Wire},
+    client::{Session, Target, Wire},
     error::{Failure, Result},
     fleet::Process,
     http,
+    peers::Behind,
     plan::{Leg, Plan},
+    procfs,
     relay::Kind,
+    rpc::Ask,
 };
+
+/// A program of others answers its first call so long after it listens.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two such calls.
+const READY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Running processes, and the doors to them.
 #[derive(Debug)]
@@ -75,7 +84,35 @@ impl Stack {
         if let Some(middle) = &mut stack.middle {
             middle.listening().await?;
         }
+        if wanted.leg.is_peer()
+            && let Err(cause) = stack.answers(plan).await
+        {
+            return Err(stack.explain(cause));
+        }
         Ok(stack)
+    }
+
+    /// Waits until a call is answered: some listen before they are ready for one.
+    async fn answers(&mut self, plan: &Plan) -> Result<()> {
+        let start = Instant::now();
+        let door = self.doors.first().cloned();
+        let door = door.ok_or_else(|| Failure::Process("no door".to_owned()))?;
+        loop {
+            let tried = async {
+                let mut session = Session::open(&door, plan.call_timeout).await?;
+                let call = session.write(&Ask::Echo(100), 0, 1);
+                session.call(&call).await?;
+                session.close().await
+            };
+            match tried.await {
+                Ok(()) => return Ok(()),
+                Err(cause) if READY_TIMEOUT < start.elapsed() => return Err(cause),
+                Err(_) => sleep(READY_PAUSE).await,
+            }
+            if let Some(middle) = &mut self.middle {
+                middle.alive()?;
+            }
+        }
     }
 
     /// As [`Stack::start`], but does not wait for what stands between.
@@ -89,6 +126,9 @@ impl Stack {
             Wire::Stdio | Wire::ModernStdio => None,
             Wire::Sse | Wire::Streamable | Wire::Modern => {
                 Some(upstream(plan, wanted.behind, 0).await?)
+            }
+            Wire::OpenApi => {
+                return Err(Failure::Process("nothing of ours is served over OpenAPI".to_owned()));
             }
         };
         let (doors, words) = (Vec::new(), Vec::new());
@@ -106,6 +146,19 @@ impl Stack {
                 stack.doors = vec![own_door(&middle, wanted.front)];
                 stack.middle = Some(middle);
             }
+            Leg::Peer(peer) => {
+                let behind = match &stack.upstream {
+                    Some(upstream) => Behind::Http(wanted.behind, upstream.addr),
+                    None => Behind::Child(&child.0, &child.1),
+                };
+                let addr = free().await?;
+                let start = peer.start(&plan.parts, (wanted.front, &behind), addr, folder)?;
+                let log = folder.join(format!("{}.log", peer.text()));
+                let started = Process::group(&start.program, &start.args, addr, &log)?;
+                let (wire, path) = (peer.front(wanted.front), start.path.to_owned());
+                stack.doors = vec![Target::Http { wire, addr, path, prefix: peer.prefix() }];
+                stack.middle = Some(started);
+            }
             Leg::Legacy | Leg::Gateway => {
                 let url = stack.upstream.as_ref().map(|it| it.addr);
                 let server = match (wanted.behind, url) {
@@ -115,7 +168,7 @@ impl Stack {
                     (Wire::Sse, Some(addr)) => {
                         json!({"type": "sse", "url": format!("http://{addr}/sse")})
                     }
-                    (Wire::Streamable | Wire::Modern, Some(addr)) => {
+                    (Wire::Streamable | Wire::Modern | Wire::OpenApi, Some(addr)) => {
                         json!({"type": "http", "url": format!("http://{addr}/mcp")})
                     }
                 };
@@ -132,6 +185,16 @@ impl Stack {
     /// `None` where that is the generator's own children.
     pub(crate) fn measured(&self) -> Option<u32> {
         self.middle.as_ref().or(self.upstream.as_ref()).map(|it| it.pid)
+    }
+
+    /// These processes and what they started, without our own servers; for what is of our own,
+    /// the processes alone.
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when they cannot be listed.
+    pub(crate) fn family(&self, measured: &[u32]) -> Result<Vec<u32>> {
+        let each = measured.iter().map(|pid| procfs::family(*pid));
+        each.collect::<Result<Vec<_>>>().map(|it| it.concat())
     }
 
     /// The upstream, where it is one process.
@@ -200,7 +263,7 @@ impl Stack {
 }
 
 fn own_door(process: &Process, wire: Wire) -> Target {
-    Target::Http { wire, addr: process.addr, path: wire.path().to_owned() }
+    Target::Http { wire, addr: process.addr, path: wire.path().to_owned(), prefix: "" }
 }
 
 fn own_program() -> Result<PathBuf> {
@@ -216,6 +279,11 @@ pub(crate) fn kill(pid: u32) -> Result<()> {
         return Err(Failure::Process(format!("{pid} is no process")));
     };
     kill_process(pid, Signal::KILL).map_err(|cause| Failure::io("killing a child")(cause.into()))
+}
+
+/// A port that is free now; who finds it taken meanwhile says so in its last words.
+async fn free() -> Result<SocketAddr> {
+    http::bind(0).await?.local_addr().map_err(Failure::io("a free port"))
 }
 
 fn empty(folder: PathBuf) -> Result<PathBuf> {
@@ -276,8 +344,7 @@ async fn gateway(
     if !plan.gateway.is_file() {
         return Err(Failure::Process(format!("there is no {}", plan.gateway.display())));
     }
-    // Free now; whoever takes it meanwhile makes the gateway say so in its last words.
-    let addr = http::bind(0).await?.local_addr().map_err(Failure::io("a free port"))?;
+    let addr = free().await?;
     let names: Vec<String> = match wanted.servers {
         1 => vec!["up".to_owned()],
         count => (1..=count).map(|nth| format!("up{nth}")).collect(),
@@ -311,7 +378,7 @@ async fn gateway(
     }
     let door = |name: &String| {
         let path = format!("/{name}{}", wanted.front.path());
-        Target::Http { wire: wanted.front, addr, path }
+        Target::Http { wire: wanted.front, addr, path, prefix: "" }
     };
     Ok((addr, args, names.iter().map(door).collect()))
 }

@@ -337,7 +337,7 @@ mod tests {
     fn the_generator_is_content_with_an_honest_server() {
         let tools = Tools::new(Era::Legacy, None);
         assert_eq!(check_initialize(&answer(&tools, &initialize(0)), 0).unwrap(), REVISION);
-        check_list(&answer(&tools, &list_tools(1)), 1).unwrap();
+        check_list(&answer(&tools, &list_tools(1)), 1, "").unwrap();
         for ask in [Ask::Echo(100), Ask::Progress(3)] {
             let call = Call::new(&ask, 1, 2);
             call.check(&answer(&tools, &call.body), call.notifications).unwrap();
@@ -350,9 +350,9 @@ mod tests {
         let tools = Tools::new(Era::Modern, None);
         let discovered = answer(&tools, &modern::request(0, "server/discover"));
         modern::check_discovered(&discovered, 0).unwrap();
-        check_list(&answer(&tools, &modern::request(1, "tools/list")), 1).unwrap();
+        check_list(&answer(&tools, &modern::request(1, "tools/list")), 1, "").unwrap();
         for ask in [Ask::Echo(100), Ask::Progress(3)] {
-            let call = Call::of(Era::Modern, &ask, 1, 2);
+            let call = Call::of(Era::Modern, "", &ask, (1, 2));
             call.check(&answer(&tools, &call.body), call.notifications).unwrap();
             let legacy = Call::new(&ask, 1, 2);
             let refused = answer(&tools, &legacy.body);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ColdReport, Ended, IdleReport, LegReport, LoadReport, Report, SlopeReport};
+use super::{ColdReport, Ended, IdleReport, LegReport, LoadReport, PeerNote, Report, SlopeReport};
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,6 +14,14 @@ impl fmt::Display for Report {
             self.settings.seconds,
             self.settings.generator_threads
         )?;
+        if !self.settings.peers.is_empty() {
+            let one = |it: &PeerNote| {
+                let version = it.version.as_deref().unwrap_or("not installed");
+                format!("{} is {}, {version}", it.name, it.package)
+            };
+            let peers: Vec<String> = self.settings.peers.iter().map(one).collect();
+            writeln!(out, "\nPeers: {}.", peers.join("; "))?;
+        }
         let mut workload = "";
         for load in &self.loads {
             if workload != load.workload {

@@ -240,3 +240,59 @@ fn many_servers_as_one_need_a_gateway() {
     let (output, _) = run(&["--workload=aggregate", "--aggregate-servers=101"]);
     assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
 }
+
+/// Peers in a few lines: one has nginx's command line, one ends at once, one is not there.
+#[test]
+fn peers_are_measured_or_say_why_not_and_fail_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = |name: &str, lines: &[&str]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        format!("{name}=1.0 {}\n", file.display())
+    };
+    let relay = concat!(
+        "'",
+        env!("CARGO_BIN_EXE_gateway-bench"),
+        r#"' relay --kind hyper-stream --to "$to" --port "$port" & "#,
+        "wait"
+    );
+    let parts = [
+        script(
+            "nginx",
+            &[
+                "#!/bin/sh",
+                r#"port=$(sed -n 's/.*listen 127.0.0.1:\([0-9]*\).*/\1/p' "$2")"#,
+                r#"to=$(sed -n 's/.*server \([0-9.:]*\);.*/\1/p' "$2")"#,
+                relay,
+            ],
+        ),
+        script("joshrotenberg", &["#!/bin/sh", "echo I would | rather not >&2", "exit 3"]),
+    ];
+    let file = folder.path().join("parts");
+    std::fs::write(&file, parts.concat()).unwrap();
+    let (output, report) = run(&[
+        "--workload=W1",
+        "--sessions=2",
+        "--legs=direct",
+        "--peers=nginx,sparfenyuk,joshrotenberg,mcpo",
+        &format!("--peer-parts={}", file.display()),
+    ]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let legs = report["loads"][0]["legs"].as_array().unwrap();
+    let of = |name: &str| legs.iter().find(|it| it["leg"] == name).unwrap();
+    assert_eq!(of("nginx")["status"], "ok", "{legs:?}");
+    assert!(0 < of("nginx")["rounds"][0]["calls"].as_u64().unwrap());
+    for (name, why) in [
+        ("sparfenyuk", "goes with stdio behind"),
+        ("joshrotenberg", "exit status: 3"),
+        ("mcpo", "not installed"),
+    ] {
+        assert_eq!(of(name)["status"], "no", "{legs:?}");
+        assert!(of(name)["reason"].as_str().unwrap().contains(why), "{}", of(name));
+        assert!(of(name)["median"].is_null(), "{}", of(name));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("nginx is nginx of the system or of Debian, 1.0; "), "{text}");
+}
