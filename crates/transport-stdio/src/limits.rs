@@ -45,19 +45,23 @@ pub struct Timeouts {
     pub term_timeout: Duration,
     /// To be gone after SIGKILL, before whoever waits stops waiting and says so.
     pub kill_timeout: Duration,
-    /// For the exit status and the last lines of stderr, once it has stopped answering.
+    /// For its exit status, once it has stopped answering: most that do have exited, but on a
+    /// machine with much to do it takes its time until that is known.
+    pub exit_status_timeout: Duration,
+    /// For the last lines of stderr after that, and of stdout where it has exited first.
     pub last_words_timeout: Duration,
 }
 
 impl Default for Timeouts {
-    /// 10 s to start; 2 s after stdin closes, 2 s after SIGTERM, 5 s after SIGKILL; 0.5 s for the
-    /// last words.
+    /// 10 s to start; 2 s after stdin closes, 2 s after SIGTERM, 5 s after SIGKILL; 2 s for the
+    /// exit status, 0.5 s for the last words.
     fn default() -> Self {
         Self {
             spawn_timeout: Duration::from_secs(10),
             exit_timeout: Duration::from_secs(2),
             term_timeout: Duration::from_secs(2),
             kill_timeout: Duration::from_secs(5),
+            exit_status_timeout: Duration::from_secs(2),
             last_words_timeout: Duration::from_millis(500),
         }
     }

@@ -1,5 +1,9 @@
 //! News of a server that keeps no sessions: one `subscriptions/listen` for all sessions of a
-//! caller, for whatever any of them wants to hear of.
+//! caller that says when lists change, and one for whatever resources any of them is subscribed to.
+//!
+//! They are two, since what a stream is for cannot be changed: another is opened for it, and the
+//! old one dropped when that has begun.  In between both say the same, so with one for all every
+//! subscription could have had changes of lists announced twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,6 +15,7 @@ use futures::{FutureExt, StreamExt};
 use mcp_jsonrpc::{
     Id, Kind, Message, RpcError,
     modern::{self, Listen},
+    params::Resource,
     transport::{Caller, ErrorKind, Event, EventStream, Exchange, Reply, Session, TransportError},
 };
 use serde_json::json;
@@ -25,6 +30,13 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 const AGAIN_MIN: Duration = Duration::from_millis(500);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Lists,
+    Resources,
+}
+
 /// The hubs of one server, by whom they are for.
 #[derive(Default)]
 pub(super) struct Hubs(Mutex<HashMap<Option<Arc<str>>, Weak<Hub>>>);
@@ -36,7 +48,10 @@ pub(super) struct Hub {
     name: Arc<str>,
     uris_max: usize,
     members: Mutex<Members>,
+    /// Somebody wants to hear of other resources.
     changed: Notify,
+    /// The last one has left.
+    over: Notify,
     /// Up to which generation of wishes the server has answered, and what it will announce.
     honoured: watch::Sender<Honoured>,
 }
@@ -73,11 +88,14 @@ impl Hubs {
             uris_max: home.options.subscriptions_max,
             members: Mutex::new(Members { holders: 1, ..Members::default() }),
             changed: Notify::new(),
+            over: Notify::new(),
             honoured: watch::Sender::default(),
         });
         hubs.insert(caller.subject.clone(), Arc::downgrade(&hub));
-        let listening = listen(Arc::downgrade(&hub), Arc::clone(wire));
-        home.tasks.spawn(home.stop.clone().run_until_cancelled_owned(listening));
+        for of in [Of::Lists, Of::Resources] {
+            let listening = listen(Arc::downgrade(&hub), Arc::clone(wire), of);
+            home.tasks.spawn(home.stop.clone().run_until_cancelled_owned(listening));
+        }
         hub
     }
 }
@@ -89,8 +107,6 @@ impl Hub {
             .talks
             .retain(|it| it.strong_count() > 0 && !std::ptr::eq(it.as_ptr(), Arc::as_ptr(talk)));
         members.talks.push(Arc::downgrade(talk));
-        drop(members);
-        self.changed.notify_one();
     }
 
     /// For one more, unless the last one has left.
@@ -107,6 +123,7 @@ impl Hub {
     pub(super) fn leave(&self) {
         self.members().holders -= 1;
         self.changed.notify_one();
+        self.over.notify_one();
     }
 
     /// Waits until the server has said that it will announce changes of a resource.
@@ -165,17 +182,51 @@ impl Hub {
         }
     }
 
-    fn wanted(&self) -> (u64, Vec<Box<str>>) {
+    fn wanted(&self, of: Of) -> (u64, Vec<Box<str>>) {
         let members = self.members();
-        (members.generation, members.uris.keys().cloned().collect())
+        match of {
+            Of::Lists => (0, Vec::new()),
+            Of::Resources => (members.generation, members.uris.keys().cloned().collect()),
+        }
     }
 
-    /// Passes on news.
-    fn hear(&self, event: &Event) {
-        if let Event::Message { message, .. } = event
-            && message.kind() == Kind::Notification
-        {
+    /// Waits until a stream may be for other things, or nobody is there.
+    async fn is_changed(&self, of: Of) {
+        match of {
+            Of::Lists => self.over.notified().await,
+            Of::Resources => self.changed.notified().await,
+        }
+    }
+
+    /// Passes on news, if they are of what the stream is for: a server may say all on each.
+    fn hear(&self, of: Of, message: &Message) {
+        if is_of(of, message) {
             self.talks().iter().for_each(|talk| talk.hear(message));
+        }
+    }
+
+    /// Passes on what the stream before this one has said and nobody has read, and what this one
+    /// has said since, but of each resource once: whoever is told now sees all of it.
+    fn hear_both(&self, of: Of, before: &mut EventStream, now: &mut EventStream) {
+        let mut told = BTreeSet::new();
+        for events in [before, now] {
+            while let Some(Some(Ok(event))) = events.next().now_or_never() {
+                let Event::Message { message, .. } = event else { continue };
+                let uri = message.read::<Resource<'_>>().map(|it| it.uri.into_owned());
+                if uri.map_or(true, |uri| told.insert(uri)) {
+                    self.hear(of, &message);
+                }
+            }
+        }
+    }
+
+    /// Tells everything that may have been missed.
+    fn missed(&self, of: Of) {
+        for talk in self.talks() {
+            match of {
+                Of::Lists => talk.missed_lists(),
+                Of::Resources => talk.missed_resources(),
+            }
         }
     }
 
@@ -190,17 +241,24 @@ impl Hub {
     /// Opens a stream; the resources that the server will announce changes of.
     async fn open(
         &self,
-        generation: u64,
-        uris: &[Box<str>],
+        of: Of,
+        (generation, uris): (u64, &[Box<str>]),
     ) -> Result<Option<(EventStream, BTreeSet<Box<str>>)>, TransportError> {
-        let wanted = json!({
-            "toolsListChanged": true,
-            "promptsListChanged": true,
-            "resourcesListChanged": true,
-            "resourceSubscriptions": uris,
-        });
+        let (wanted, id) = match of {
+            Of::Lists => {
+                let all = json!({
+                    "toolsListChanged": true,
+                    "promptsListChanged": true,
+                    "resourcesListChanged": true,
+                });
+                (all, Id::from("listen"))
+            }
+            Of::Resources => {
+                let id = Id::from(format!("listen-{generation}").as_str());
+                (json!({ "resourceSubscriptions": uris }), id)
+            }
+        };
         let params = json!({ "_meta": own_meta(), "notifications": wanted });
-        let id = Id::from(format!("listen-{generation}").as_str());
         let message = Message::request(&id, modern::LISTEN, &params).map_err(unwritten)?;
         let mut exchange = Exchange::new(message, self.caller.clone());
         exchange.version = Some(VERSION);
@@ -240,8 +298,14 @@ impl Hub {
     }
 }
 
+/// Whether it is news of what a stream is for.
+fn is_of(of: Of, message: &Message) -> bool {
+    let is_updated = message.method() == Some("notifications/resources/updated");
+    message.kind() == Kind::Notification && is_updated == (of == Of::Resources)
+}
+
 /// Listens for as long as anybody is there to hear it.
-async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
+async fn listen(hub: Weak<Hub>, wire: Arc<Wire>, of: Of) {
     let mut current: Option<(u64, EventStream)> = None;
     let (mut is_lost, mut again) = (false, AGAIN_MIN);
     loop {
@@ -252,28 +316,35 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
         if !wire.is_open() {
             return hub.talks().iter().for_each(|talk| talk.lost());
         }
-        let (generation, uris) = hub.wanted();
+        let (generation, uris) = hub.wanted(of);
+        if of == Of::Resources && uris.is_empty() {
+            (current, is_lost, again) = (None, false, AGAIN_MIN);
+            hub.answered(generation, BTreeSet::new());
+            hub.is_changed(of).await;
+            continue;
+        }
         if current.as_ref().is_none_or(|(of, _)| *of != generation) {
-            let opened = tokio::time::timeout(ACK_TIMEOUT, hub.open(generation, &uris)).await;
-            match opened {
+            let opening = hub.open(of, (generation, &uris));
+            match tokio::time::timeout(ACK_TIMEOUT, opening).await {
                 // The one before is dropped only now, so that nothing is missed in between.
-                Ok(Ok(Some((events, honoured)))) => {
-                    let before = current.replace((generation, events));
-                    if let Some((_, mut before)) = before {
-                        // What it said and nobody has read: that some is heard twice does no harm.
-                        while let Some(Some(Ok(event))) = before.next().now_or_never() {
-                            hub.hear(&event);
-                        }
+                Ok(Ok(Some((mut events, honoured)))) => {
+                    if let Some((_, before)) = &mut current {
+                        hub.hear_both(of, before, &mut events);
                     }
-                    hub.answered(generation, honoured);
+                    current = Some((generation, events));
+                    if of == Of::Resources {
+                        hub.answered(generation, honoured);
+                    }
                     if std::mem::take(&mut is_lost) {
-                        hub.talks().iter().for_each(|talk| talk.hear_all());
+                        hub.missed(of);
                     }
                 }
                 // It announces nothing.
                 Ok(Ok(None)) => {
                     current = Some((generation, futures::stream::pending().boxed()));
-                    hub.answered(generation, BTreeSet::new());
+                    if of == Of::Resources {
+                        hub.answered(generation, BTreeSet::new());
+                    }
                 }
                 failed => {
                     if let Ok(Err(error)) = failed {
@@ -288,13 +359,12 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>) {
             }
         }
         let Some((_, events)) = &mut current else { continue };
-        let changed = hub.changed.notified();
         tokio::select! {
-            () = changed => (),
+            () = hub.is_changed(of) => (),
             event = events.next() => match event {
                 Some(Ok(Event::Message { message, .. })) if message.kind() == Kind::Notification => {
                     again = AGAIN_MIN;
-                    hub.talks().iter().for_each(|talk| talk.hear(&message));
+                    hub.hear(of, &message);
                 }
                 Some(Ok(Event::Pause { .. })) => (),
                 // Its end, well or not: what is said until the next one begins is missed.

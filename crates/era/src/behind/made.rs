@@ -337,14 +337,18 @@ impl Talk {
         }
     }
 
-    /// Tells everything that may have been missed.
-    pub(super) fn hear_all(&self) {
+    /// Tells of all lists, whose changes may have been missed.
+    pub(super) fn missed_lists(&self) {
         for list in ["tools", "prompts", "resources"] {
             let method = format!("notifications/{list}/list_changed");
             if let Ok(message) = Message::notification(&method, &json!({})) {
                 self.tell(&message);
             }
         }
+    }
+
+    /// Tells of all resources it is subscribed to.
+    pub(super) fn missed_resources(&self) {
         for uri in self.state().subscribed.clone() {
             let params: Value = json!({ "uri": uri });
             if let Ok(message) = Message::notification("notifications/resources/updated", &params) {

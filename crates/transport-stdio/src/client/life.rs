@@ -148,7 +148,8 @@ impl Life {
     /// What to say of a child that has ended by itself: how, and its last words.
     async fn died(&mut self, ending: Ending) -> Arc<Reason> {
         let last_words = self.timeouts.last_words_timeout;
-        let exit = timeout(last_words, self.process.exited()).await.ok();
+        let status = self.timeouts.exit_status_timeout;
+        let exit = timeout(status, self.process.exited()).await.ok();
         if exit.is_some() && timeout(last_words, self.info.0.words.ended()).await.is_err() {
             debug!(pid = self.info.pid(), "stderr is still open");
         }
@@ -184,7 +185,7 @@ impl Life {
             () = self.process.end() => (),
             () = drain => (),
         }
-        let exit = timeout(self.timeouts.last_words_timeout, self.process.exited()).await.ok();
+        let exit = timeout(self.timeouts.exit_status_timeout, self.process.exited()).await.ok();
         self.note(exit);
         let (server, pid) = (&*self.info.0.server, self.info.pid());
         match self.info.exit() {
