@@ -234,7 +234,10 @@ impl Hub {
         self.members().talks.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn answered(&self, generation: u64, uris: BTreeSet<Box<str>>) {
+    fn answered(&self, of: Of, generation: u64, uris: BTreeSet<Box<str>>) {
+        if of == Of::Lists {
+            return;
+        }
         self.honoured.send_replace(Honoured { generation, uris: Arc::new(uris) });
     }
 
@@ -304,10 +307,61 @@ fn is_of(of: Of, message: &Message) -> bool {
     message.kind() == Kind::Notification && is_updated == (of == Of::Resources)
 }
 
+/// A stream of news, from one that is opened to the next.
+struct Strand {
+    of: Of,
+    current: Option<(u64, EventStream)>,
+    /// Something may have been said that nobody was there to hear.
+    is_lost: bool,
+    again: Duration,
+}
+
+impl Strand {
+    /// Sees to it that the stream there is is for what is wanted; false if there is none yet.
+    async fn renew(&mut self, hub: &Hub, generation: u64, uris: &[Box<str>]) -> bool {
+        if self.current.as_ref().is_some_and(|(of, _)| *of == generation) {
+            return true;
+        }
+        let opening = hub.open(self.of, (generation, uris));
+        match tokio::time::timeout(ACK_TIMEOUT, opening).await {
+            // The one before is dropped only now, so that nothing is missed in between.
+            Ok(Ok(Some((mut events, honoured)))) => {
+                if let Some((_, before)) = &mut self.current {
+                    hub.hear_both(self.of, before, &mut events);
+                }
+                self.current = Some((generation, events));
+                hub.answered(self.of, generation, honoured);
+                if std::mem::take(&mut self.is_lost) {
+                    hub.missed(self.of);
+                }
+                true
+            }
+            // It announces nothing.
+            Ok(Ok(None)) => {
+                self.current = Some((generation, futures::stream::pending().boxed()));
+                hub.answered(self.of, generation, BTreeSet::new());
+                true
+            }
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    debug!(server = %hub.name, %error, "cannot listen");
+                }
+                self.is_lost |= self.current.is_none();
+                false
+            }
+        }
+    }
+
+    /// Waits a while, ever longer.
+    async fn pause(&mut self) {
+        tokio::time::sleep(jittered(self.again)).await;
+        self.again = (self.again * 2).min(AGAIN_MAX);
+    }
+}
+
 /// Listens for as long as anybody is there to hear it.
 async fn listen(hub: Weak<Hub>, wire: Arc<Wire>, of: Of) {
-    let mut current: Option<(u64, EventStream)> = None;
-    let (mut is_lost, mut again) = (false, AGAIN_MIN);
+    let mut strand = Strand { of, current: None, is_lost: false, again: AGAIN_MIN };
     loop {
         let Some(hub) = hub.upgrade() else { return };
         if hub.members().holders == 0 {
@@ -318,62 +372,30 @@ async fn listen(hub: Weak<Hub>, wire: Arc<Wire>, of: Of) {
         }
         let (generation, uris) = hub.wanted(of);
         if of == Of::Resources && uris.is_empty() {
-            (current, is_lost, again) = (None, false, AGAIN_MIN);
-            hub.answered(generation, BTreeSet::new());
+            strand = Strand { of, current: None, is_lost: false, again: AGAIN_MIN };
+            hub.answered(of, generation, BTreeSet::new());
             hub.is_changed(of).await;
             continue;
         }
-        if current.as_ref().is_none_or(|(of, _)| *of != generation) {
-            let opening = hub.open(of, (generation, &uris));
-            match tokio::time::timeout(ACK_TIMEOUT, opening).await {
-                // The one before is dropped only now, so that nothing is missed in between.
-                Ok(Ok(Some((mut events, honoured)))) => {
-                    if let Some((_, before)) = &mut current {
-                        hub.hear_both(of, before, &mut events);
-                    }
-                    current = Some((generation, events));
-                    if of == Of::Resources {
-                        hub.answered(generation, honoured);
-                    }
-                    if std::mem::take(&mut is_lost) {
-                        hub.missed(of);
-                    }
-                }
-                // It announces nothing.
-                Ok(Ok(None)) => {
-                    current = Some((generation, futures::stream::pending().boxed()));
-                    if of == Of::Resources {
-                        hub.answered(generation, BTreeSet::new());
-                    }
-                }
-                failed => {
-                    if let Ok(Err(error)) = failed {
-                        debug!(server = %hub.name, %error, "cannot listen");
-                    }
-                    is_lost |= current.is_none();
-                    drop(hub);
-                    tokio::time::sleep(jittered(again)).await;
-                    again = (again * 2).min(AGAIN_MAX);
-                    continue;
-                }
-            }
+        if !strand.renew(&hub, generation, &uris).await {
+            drop(hub);
+            strand.pause().await;
+            continue;
         }
-        let Some((_, events)) = &mut current else { continue };
+        let Some((_, events)) = &mut strand.current else { continue };
         tokio::select! {
             () = hub.is_changed(of) => (),
             event = events.next() => match event {
                 Some(Ok(Event::Message { message, .. })) if message.kind() == Kind::Notification => {
-                    again = AGAIN_MIN;
+                    strand.again = AGAIN_MIN;
                     hub.hear(of, &message);
                 }
                 Some(Ok(Event::Pause { .. })) => (),
                 // Its end, well or not: what is said until the next one begins is missed.
                 _ => {
-                    (current, is_lost) = (None, true);
+                    (strand.current, strand.is_lost) = (None, true);
                     drop(hub);
-                    tokio::time::sleep(jittered(again)).await;
-                    again = (again * 2).min(AGAIN_MAX);
-                    continue;
+                    strand.pause().await;
                 }
             },
         }

@@ -17,7 +17,7 @@ struct Stream {
 
 impl Streams {
     fn announce(&self, method: &str, uri: Option<&str>) {
-        let params = uri.map_or(json!({}), |uri| json!({ "uri": uri }));
+        let params = uri.map_or_else(|| json!({}), |uri| json!({ "uri": uri }));
         let message = Message::notification(method, &params).unwrap();
         for stream in &*self.0.lock().unwrap() {
             let is_wanted = match uri {
@@ -88,11 +88,9 @@ async fn what_two_streams_say_at_once_is_heard_once() {
         client.ask("resources/unsubscribe", json!({ "uri": uri })).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let opened = streams.0.lock().unwrap();
-    assert_eq!(opened.iter().filter(|it| it.tools).count(), 1);
-    let held: Vec<bool> = opened.iter().map(|it| Arc::strong_count(&it.inbox) > 1).collect();
-    assert_eq!(held.iter().filter(|it| **it).count(), 1, "{held:?}");
-    drop(opened);
+    let count = |is: fn(&&Stream) -> bool| streams.0.lock().unwrap().iter().filter(is).count();
+    assert_eq!(count(|it| it.tools), 1);
+    assert_eq!(count(|it| Arc::strong_count(&it.inbox) > 1), 1, "how many are still held");
     streams.announce("notifications/tools/list_changed", None);
     assert_eq!(next(&mut events).await["method"], "notifications/tools/list_changed");
 }

@@ -65,7 +65,7 @@ pub(crate) const SAMPLING_REFUSED: Row = row(
 pub(crate) const SUBSCRIPTIONS: Row = row(
     "down-subscriptions",
     "`resources/subscribe`, and news of lists",
-    "are one `subscriptions/listen` for all sessions of a caller",
+    "are one `subscriptions/listen` each for all sessions of a caller",
     Loss::Nothing,
 );
 
