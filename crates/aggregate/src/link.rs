@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct Link {
     answer: Message,
     caller: Caller,
     asked: AtomicU64,
+    /// Something that the server lists in it has changed since it began.
+    has_changed: AtomicBool,
 }
 
 /// `initialize`, as a server answers it, for what is kept of it.
@@ -84,6 +86,7 @@ impl Link {
                     answer: answer.detached(),
                     caller: caller.clone(),
                     asked: AtomicU64::new(0),
+                    has_changed: AtomicBool::new(false),
                 });
                 link.ear.open(events);
                 Ok(link)
@@ -124,6 +127,21 @@ impl Link {
     /// Whether it can carry exchanges.
     pub(crate) fn is_open(&self) -> bool {
         !self.ended.is_cancelled() && self.behind.is_open()
+    }
+
+    /// Whose it is, if that one is still there.
+    pub(crate) fn session(&self) -> Option<Arc<Talk>> {
+        self.session.upgrade()
+    }
+
+    /// Notes that something changed that the server lists in it.
+    pub(crate) fn note_change(&self) {
+        self.has_changed.store(true, Ordering::Release);
+    }
+
+    /// Whether the server lists something else in it, perhaps, than in one that has just begun.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Acquire)
     }
 
     /// Ends the session with the server.

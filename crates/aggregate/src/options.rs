@@ -38,6 +38,9 @@ pub struct Options {
     pub scope_idle_timeout: Duration,
     /// Of how many scopes lists are kept that no session uses.
     pub scope_max: usize,
+    /// To how many sessions servers may list something alone, each server counted for itself; the
+    /// others are shown what all are.
+    pub own_max: usize,
     /// How many questions of servers may be open with one client.
     pub questions_max: usize,
     /// How much that servers say unasked may wait for one session.
@@ -85,6 +88,7 @@ impl Options {
             retry_max: Duration::from_secs(60),
             scope_idle_timeout: Duration::from_secs(5 * 60),
             scope_max: 1000,
+            own_max: 1000,
             questions_max: 256,
             inbox: InboxMax::default(),
             search: false,

@@ -5,11 +5,12 @@
 //! also hears when it changes; where that session ends, another one takes its place.
 
 mod news;
+mod own;
 mod refill;
 mod shelf;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -20,13 +21,14 @@ use futures::future::join_all;
 use mcp_jsonrpc::{ProtocolVersion, transport::Caller};
 use tokio::{sync::watch, time::Instant};
 
-use self::shelf::Shelf;
+pub(crate) use self::shelf::is_expired;
+use self::{own::Deviation, shelf::Shelf};
 use crate::{
     link::Link,
     member::Member,
     options::Stale,
     server::{Shared, Status},
-    session::Talk,
+    session::{Catalogues, Talk},
     shown::{Missing, Shown},
 };
 
@@ -55,6 +57,8 @@ pub(crate) struct Scope {
 struct State {
     shelves: BTreeMap<Arc<str>, Shelf>,
     sessions: Vec<Weak<Talk>>,
+    /// What sessions are shown to whom a server lists something alone.
+    deviations: HashMap<Deviation, Weak<Shown>>,
     idle_since: Option<Instant>,
     /// What is shown has to be made anew.
     is_dirty: bool,
@@ -84,6 +88,7 @@ impl Scope {
         let state = State {
             shelves: shelves.collect(),
             sessions: Vec::new(),
+            deviations: HashMap::new(),
             idle_since: Some(Instant::now()),
             is_dirty: true,
             announcing: false,
@@ -132,6 +137,8 @@ impl Scope {
         let mut state = self.state();
         state.sessions.retain(|it| it.strong_count() > 0);
         state.sessions.push(Arc::downgrade(session));
+        // Here is somebody who can be asked what is listed to all.
+        state.shelves.values_mut().for_each(|it| it.is_stale |= it.is_unproven);
         if state.idle_since.take().is_some() {
             // Nobody has heard anything of them since.
             state.shelves.values_mut().for_each(Shelf::doubt);
@@ -167,15 +174,24 @@ impl Scope {
 
     /// A server says that what it lists has changed.
     pub(crate) fn changed(&self, session: &Arc<Talk>, link: &Arc<Link>) {
-        let name = &link.member.name;
+        link.note_change();
+        let (name, now, has_own) =
+            (&link.member.name, Instant::now(), session.has_own(&link.member.name));
         let pause = {
             let mut state = self.state();
             let Some(shelf) = state.shelves.get_mut(name) else { return };
-            shelf.is_stale = true;
-            let since = shelf.asked.map(|it| it.elapsed());
-            since.map_or(Duration::ZERO, |it| self.shared.options().debounce.saturating_sub(it))
+            let is_for_all = !has_own && (shelf.is_watched_by(link) || !shelf.is_watched());
+            is_for_all.then(|| {
+                shelf.is_stale = true;
+                shelf.heard = Some(now);
+                let since = shelf.asked.map(|it| it.elapsed());
+                since.map_or(Duration::ZERO, |it| self.shared.options().debounce.saturating_sub(it))
+            })
         };
-        self.start(name, Some(session), pause);
+        match pause {
+            Some(pause) => drop(self.start(name, Some(session), pause)),
+            None => drop(self.check(session, link, Some(now))),
+        }
     }
 
     /// A server did not answer a request: is it still there?
@@ -201,6 +217,8 @@ impl Scope {
             let now = Instant::now();
             let state = self.state();
             let needed = state.shelves.iter().filter(|(_, it)| it.is_needed(now, &options));
+            // What is listed to it alone is not what is listed to all.
+            let needed = needed.filter(|(name, _)| !session.has_own(name));
             // One that has been waited for is not waited for again by every list.
             let is_awaited = |it: &Shelf| match it.catalogue {
                 None => !it.is_late,
@@ -208,7 +226,11 @@ impl Scope {
             };
             needed.map(|(name, it)| (Arc::clone(name), is_awaited(it))).collect()
         };
-        if needed.is_empty() {
+        for link in session.outdated(Instant::now(), &options) {
+            drop(self.check(session, &link, None));
+        }
+        let checks = session.checks();
+        if needed.is_empty() && checks.is_empty() {
             return;
         }
         let mut waits = Vec::new();
@@ -225,7 +247,11 @@ impl Scope {
                 self.note_late(&name);
             }
         });
-        join_all(waiting).await;
+        let checking = checks.into_iter().map(async |mut checked| {
+            // Too late is as good as nothing new.
+            drop(tokio::time::timeout_at(deadline, checked.wait_for(|done| *done)).await);
+        });
+        futures::future::join(join_all(waiting), join_all(checking)).await;
     }
 
     /// Looks again at what may have come since: whether anything may have.
@@ -247,8 +273,7 @@ impl Scope {
             return false;
         }
         let deadline = Instant::now() + options.member_timeout;
-        let looks =
-            outdated.iter().filter_map(|name| self.start(name, Some(session), Duration::ZERO));
+        let looks = outdated.iter().filter_map(|name| self.look_for(session, name));
         let looks: Vec<watch::Receiver<bool>> = looks.collect();
         join_all(looks.into_iter().map(async |mut filled| {
             // Too late is as good as nothing new.
@@ -258,29 +283,44 @@ impl Scope {
         true
     }
 
-    /// What is shown, as it was made the last time.
+    /// Asks a server again: in this session, where another one listens for all.
+    fn look_for(&self, session: &Arc<Talk>, name: &Arc<str>) -> Option<watch::Receiver<bool>> {
+        let own = session.linked(name).filter(|link| {
+            let state = self.state();
+            state.shelves.get(name).is_some_and(|it| it.is_watched() && !it.is_watched_by(link))
+        });
+        match own {
+            Some(link) => self.check(session, &link, None),
+            None => self.start(name, Some(session), Duration::ZERO),
+        }
+    }
+
+    /// What all are shown, as it was made the last time.
     pub(crate) fn now(&self) -> Arc<Shown> {
         self.shown.load_full()
     }
 
-    /// What is shown, with all that is known.
+    /// What all are shown, with all that is known.
     pub(crate) fn shown(&self) -> Arc<Shown> {
         let mut state = self.state();
         if std::mem::take(&mut state.is_dirty) {
-            self.shown.store(Arc::new(self.made(&state)));
+            state.deviations.clear();
+            self.shown.store(Arc::new(self.made(&state, &Catalogues::new())));
         }
         self.now()
     }
 
-    fn made(&self, state: &State) -> Shown {
+    /// What is shown to whom servers list these things alone.
+    fn made(&self, state: &State, own: &Catalogues) -> Shown {
         let (mut members, mut missing, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (name, shelf) in &state.shelves {
-            if let Some(reason) = shelf.reason() {
+            let alone = own.get(name);
+            if let (None, Some(reason)) = (alone, shelf.reason()) {
                 missing.push(Missing { server: Arc::clone(name), reason });
             }
             let words = shelf.refused.iter();
             refused.extend(words.map(|it| (Arc::clone(name), it.clone())));
-            let Some(catalogue) = &shelf.catalogue else { continue };
+            let Some(catalogue) = alone.or(shelf.catalogue.as_ref()) else { continue };
             members.push(Offered {
                 server: Arc::clone(name),
                 alias: Arc::clone(&shelf.member.alias),
@@ -288,7 +328,7 @@ impl Scope {
                 catalogue: Arc::clone(catalogue),
                 // Whoever may not use it any more is shown nothing of it.
                 shapes: shelf.member.shapes_for(&self.key.caller).unwrap_or_default(),
-                is_there: shelf.absence.is_none(),
+                is_there: alone.is_some() || shelf.absence.is_none(),
             });
         }
         let view = View::new(members, self.shared.options().view.clone());
@@ -332,19 +372,27 @@ impl Scope {
     /// Counts itself in.
     pub(crate) fn add_to(&self, status: &mut Status, seen: &mut HashSet<usize>) {
         let state = self.state();
-        status.sessions += state.sessions().len();
-        for (name, shelf) in &state.shelves {
-            if let Some(reason) = shelf.reason() {
-                status.missing.push(Missing { server: Arc::clone(name), reason });
-            }
-            if let Some(catalogue) = &shelf.catalogue
-                && seen.insert(Arc::as_ptr(catalogue) as usize)
-            {
+        let sessions = state.sessions();
+        status.sessions += sessions.len();
+        let mut count = |catalogue: &Arc<catalogue::Catalogue>| {
+            if seen.insert(Arc::as_ptr(catalogue) as usize) {
                 let lists = catalogue::List::ALL.into_iter();
                 status.entries += lists.map(|it| catalogue.list(it).len()).sum::<usize>();
                 status.bytes += catalogue.size();
             }
+        };
+        for (name, shelf) in &state.shelves {
+            if let Some(reason) = shelf.reason() {
+                status.missing.push(Missing { server: Arc::clone(name), reason });
+            }
+            shelf.catalogue.iter().for_each(&mut count);
         }
+        for own in Self::deviating(&sessions) {
+            status.deviating += 1;
+            own.values().for_each(&mut count);
+        }
+        let views = state.deviations.values().filter_map(Weak::upgrade);
+        status.bytes += views.map(|it| it.view().size()).sum::<usize>();
         status.bytes += self.now().view().size();
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -58,7 +61,13 @@ pub(crate) struct Shared {
     noted: Mutex<HashSet<Box<str>>>,
     /// What each server lists for somebody, so that what it lists for several is kept once.
     catalogues: Mutex<HashMap<Arc<str>, Vec<Weak<Catalogue>>>>,
+    /// How many catalogues there are that are one session's alone.
+    own: AtomicUsize,
 }
+
+/// One of the catalogues that are one session's alone.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Shared>);
 
 /// What an aggregate looks like from outside.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +76,8 @@ pub struct Status {
     pub sessions: usize,
     /// For how many scopes lists are kept.
     pub scopes: usize,
+    /// How many sessions are shown something that a server lists to them alone.
+    pub deviating: usize,
     /// How many of the servers' entries are kept, each once however many scopes have it.
     pub entries: usize,
     /// The memory that these take, in bytes.
@@ -89,6 +100,7 @@ impl Aggregate {
             stop: CancellationToken::new(),
             noted: Mutex::default(),
             catalogues: Mutex::default(),
+            own: AtomicUsize::new(0),
         });
         let members = ArcSwap::from_pointee(by_name(members));
         Self(Arc::new(Running(Arc::new(Inner { shared, members, scopes: Mutex::default() }))))
@@ -276,6 +288,14 @@ impl Shared {
         new
     }
 
+    /// A place for a catalogue that is one session's alone; none if there are as many as may be.
+    pub(crate) fn place(self: &Arc<Self>) -> Option<Place> {
+        let max = self.options().own_max;
+        let more = |count: usize| (count < max).then_some(count + 1);
+        self.own.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+
     /// Logs a complaint about a server, the first time that there is reason to.
     pub(crate) fn note(&self, server: &str, words: &str) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -283,6 +303,12 @@ impl Shared {
             drop(noted);
             warn!(aggregate = %self.name, server, "{words}");
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.own.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

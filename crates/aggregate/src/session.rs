@@ -3,9 +3,11 @@
 mod ask;
 mod lists;
 mod opening;
+mod own;
 mod tell;
 
 pub(crate) use lists::late;
+pub(crate) use own::Catalogues;
 
 use std::{
     collections::HashMap,
@@ -50,6 +52,7 @@ pub(crate) struct Talk {
     level: Mutex<Option<Message>>,
     /// What its client was shown, or told to have changed, the last time.
     told: Mutex<Option<Arc<Shown>>>,
+    own: own::Own,
     /// Held by who says `initialize`.
     greeting: tokio::sync::Mutex<()>,
     over: CancellationToken,
@@ -91,6 +94,7 @@ impl Talk {
             dropped: AtomicU64::new(0),
             level: Mutex::default(),
             told: Mutex::default(),
+            own: own::Own::default(),
             greeting: tokio::sync::Mutex::default(),
             over: CancellationToken::new(),
         })
@@ -106,7 +110,7 @@ impl Talk {
 
     /// What it is shown now, once it has begun.
     pub(crate) fn shown(&self) -> Option<Arc<Shown>> {
-        self.scope().map(|it| it.shown())
+        self.scope().map(|it| it.shown_to(self))
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -139,7 +143,7 @@ impl Talk {
 
     /// A server's request or notification with addresses that lead back to it.
     pub(crate) fn noticed(&self, link: &Link, message: &Message) -> Message {
-        let shown = self.scope().map(|it| it.now());
+        let shown = self.now();
         let noticed = shown.as_ref().and_then(|shown| {
             let member = shown.view().member(&link.member.name)?;
             Some(shown.view().notice(member, message))
@@ -160,8 +164,12 @@ impl Talk {
         for message in self.questions.over(link) {
             drop(self.hear(message.into()));
         }
+        let had_own = self.drop_own(link);
         if let (Some(scope), false) = (self.scope(), self.is_over()) {
             scope.ended(link);
+            if had_own {
+                scope.tell_one(self);
+            }
         }
     }
 
@@ -185,6 +193,7 @@ impl Talk {
     /// Lets go of all links.
     fn end(&self) -> Vec<Arc<Link>> {
         self.unasked.finish(Ok(None));
+        self.own_nothing();
         let slots = std::mem::take(&mut *self.slots());
         slots.into_values().filter_map(|slot| slot.link.swap(None)).collect()
     }

@@ -42,13 +42,12 @@ impl Scope {
         if sessions.iter().all(|it| it.told().is_none()) {
             return;
         }
-        let shown = self.shown();
-        sessions.iter().for_each(|session| tell(session, &shown));
+        sessions.iter().for_each(|session| tell(session, &self.shown_to(session)));
     }
 
     /// Tells one session which lists have changed since it was shown them.
     pub(crate) fn tell_one(&self, session: &Talk) {
-        tell(session, &self.shown());
+        tell(session, &self.shown_to(session));
     }
 }
 

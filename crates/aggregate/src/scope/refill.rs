@@ -7,7 +7,7 @@ use mcp_jsonrpc::transport::{ErrorKind, TransportError};
 use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
-use super::{Scope, shelf::Shelf};
+use super::{Scope, own::Proven, shelf::Shelf};
 use crate::{
     fill::{Filled, fill},
     link::Link,
@@ -75,13 +75,21 @@ impl Scope {
                 shelf.asked = Some(Instant::now());
                 shelf.catalogue.clone()
             };
-            let filled = self.ask_once(name, session.take(), before.as_deref()).await;
+            let filled = match self.ask_once(name, session.take(), before.as_deref()).await {
+                Ok(Some(filled)) => Ok(Some(self.proven(name, before.as_deref(), filled).await)),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let all = filled.as_ref().ok().and_then(Option::as_ref).map(|it| &it.filled.catalogue);
+            if let Some(all) = all {
+                self.sessions().iter().for_each(|it| it.is_as_all(name, all));
+            }
             let options = self.shared.options();
             let again = {
                 let mut state = self.state();
                 let Some(shelf) = state.shelves.get_mut(name) else { return };
                 let changed = match filled {
-                    Ok(Some((link, filled))) => shelf.settle(&link, filled, &self.shared),
+                    Ok(Some(proven)) => shelf.settle(proven, &self.shared),
                     // Nobody is there to ask for.
                     Ok(None) => {
                         shelf.is_stale = true;
@@ -128,6 +136,8 @@ impl Scope {
         let mut sessions = self.sessions();
         sessions.sort_by_key(|it| !it.has_link(name));
         let sessions = session.into_iter().filter(|it| !it.is_over()).chain(sessions);
+        // Who is listed something alone does not know what is listed to all.
+        let sessions = sessions.filter(|it| !it.has_own(name));
         for session in sessions {
             let asked = async {
                 let link = session.link(name).await?;
@@ -191,7 +201,8 @@ impl Scope {
 
 impl Shelf {
     /// Puts in what a server lists; whether that makes a difference.
-    fn settle(&mut self, link: &Arc<Link>, filled: Filled, shared: &Shared) -> bool {
+    fn settle(&mut self, proven: Proven, shared: &Shared) -> bool {
+        let Proven { link, filled, is_unproven } = proven;
         let was_there = self.absence.take().is_none();
         if !was_there {
             info!(server = %self.member.name, "is there again");
@@ -199,7 +210,8 @@ impl Shelf {
         self.failures = 0;
         self.is_late = false;
         self.filled = Some(Instant::now());
-        self.watch = Arc::downgrade(link);
+        self.watch = Arc::downgrade(&link);
+        self.is_unproven = is_unproven;
         let new = filled.catalogue;
         let same = self.catalogue.as_ref().is_some_and(|old| old.revision() == new.revision());
         let refused = self.refused != filled.refused;

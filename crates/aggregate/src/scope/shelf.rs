@@ -21,6 +21,10 @@ pub(super) struct Shelf {
     pub(super) is_stale: bool,
     /// It has been waited for in vain.
     pub(super) is_late: bool,
+    /// As far as is known it lists this to one session alone.
+    pub(super) is_unproven: bool,
+    /// When it said the last time, to whom listens for all, that something changed.
+    pub(super) heard: Option<Instant>,
     /// When it was asked, and when it answered, the last time.
     pub(super) asked: Option<Instant>,
     pub(super) filled: Option<Instant>,
@@ -45,6 +49,8 @@ impl Shelf {
             absence: None,
             is_stale: false,
             is_late: false,
+            is_unproven: false,
+            heard: None,
             asked: None,
             filled: None,
             filling: None,
@@ -113,11 +119,21 @@ impl Shelf {
 
     fn is_expired(&self, now: Instant, options: &Options) -> bool {
         let (Some(catalogue), Some(filled)) = (&self.catalogue, self.filled) else { return false };
-        let age = now.saturating_duration_since(filled);
-        match catalogue.freshness().ttl_ms {
-            Some(ms) => u128::from(ms) <= age.as_millis(),
-            None => !announces(catalogue) && options.list_ttl <= age,
-        }
+        is_expired(catalogue, filled, now, options)
+    }
+}
+
+/// Whether a catalogue of so long ago may be outdated though nothing was said.
+pub(crate) fn is_expired(
+    catalogue: &Catalogue,
+    since: Instant,
+    now: Instant,
+    options: &Options,
+) -> bool {
+    let age = now.saturating_duration_since(since);
+    match catalogue.freshness().ttl_ms {
+        Some(ms) => u128::from(ms) <= age.as_millis(),
+        None => !announces(catalogue) && options.list_ttl <= age,
     }
 }
 

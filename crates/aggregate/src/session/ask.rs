@@ -60,7 +60,7 @@ impl Talk {
         mut exchange: Exchange,
     ) -> Result<Reply, TransportError> {
         let scope = self.scope().ok_or_else(answers::uninitialized)?;
-        let mut shown = scope.now();
+        let mut shown = self.now().ok_or_else(answers::uninitialized)?;
         if self.shared().options().search {
             match search::call(shown.view(), shown.index(), &exchange.message) {
                 Ok(None) => (),
@@ -74,7 +74,7 @@ impl Talk {
         }
         let mut directed = direct(&shown, &exchange.message);
         if directed.as_ref().is_err_and(may_have_come) && Box::pin(scope.look_again(self)).await {
-            shown = scope.shown();
+            shown = scope.shown_to(self);
             directed = direct(&shown, &exchange.message);
         }
         match directed {

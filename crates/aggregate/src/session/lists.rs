@@ -60,7 +60,7 @@ impl Talk {
             },
         };
         scope.ready(self).await;
-        let shown = scope.shown();
+        let shown = scope.shown_to(self);
         let options = self.shared().options();
         if options.search && list == List::Tools {
             return searching(id, &shown);
@@ -111,8 +111,8 @@ impl Talk {
 
     /// The tasks that this session has with all servers.
     pub(super) async fn tasks(&self, id: &Id) -> Result<Reply, TransportError> {
-        let scope = self.scope().ok_or_else(answers::uninitialized)?;
-        let (shown, options) = (scope.now(), self.shared().options());
+        let shown = self.now().ok_or_else(answers::uninitialized)?;
+        let options = self.shared().options();
         let links = self.links().into_iter().filter(|it| it.can("tasks"));
         let asked = links.map(async |link| {
             let listed = tasks_of(&link, &shown);

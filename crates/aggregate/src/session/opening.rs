@@ -41,7 +41,7 @@ impl Talk {
         drop(self.hello.set(hello));
         scope.attach(self);
         scope.ready(self).await;
-        let shown = scope.shown();
+        let shown = scope.shown_to(self);
         *self.told() = Some(Arc::clone(&shown));
         // What has changed meanwhile was announced to those only who had been shown something.
         scope.tell_one(self);
@@ -97,8 +97,13 @@ impl Talk {
 
     /// Whether it has a link with a server.
     pub(crate) fn has_link(&self, name: &str) -> bool {
+        self.linked(name).is_some()
+    }
+
+    /// The link that it has with a server.
+    pub(crate) fn linked(&self, name: &str) -> Option<Arc<Link>> {
         let slot = self.slots().get(name).cloned();
-        slot.and_then(|it| it.link.load_full()).is_some_and(|it| it.is_open())
+        slot.and_then(|it| it.link.load_full()).filter(|it| it.is_open())
     }
 
     async fn another(
@@ -140,6 +145,9 @@ impl Talk {
             return Err(over());
         }
         self.shared().spawn(Arc::clone(&link).listen());
+        // It listens before anything is asked, so that what is said before an answer is heard
+        // before it.
+        tokio::task::yield_now().await;
         self.tell_level(&link).await;
         Ok(link)
     }

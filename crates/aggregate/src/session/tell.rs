@@ -46,7 +46,7 @@ impl Talk {
             debug!("an answer to nothing, or too late: dropped");
             return Ok(Reply::Accepted);
         };
-        let shown = self.scope().map(|it| it.now());
+        let shown = self.now();
         let own = shown.as_ref().and_then(|shown| {
             let member = shown.view().member(&link.member.name)?;
             Some(shown.view().reply(member, &answer))

@@ -9,5 +9,6 @@
 mod calls;
 mod life;
 mod lists;
+mod own;
 mod rig;
 mod sharing;

@@ -1,5 +1,7 @@
 //! A server that does as it is told, and a client of many.
 
+mod tricks;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -54,6 +56,8 @@ pub(crate) struct Talk {
     over: AtomicBool,
     answers: Mutex<VecDeque<Message>>,
     answered: Notify,
+    /// Tools that it lists in this session alone.
+    pub(crate) unlocked: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for Peer {
@@ -88,11 +92,7 @@ impl Peer {
     }
 
     pub(crate) fn set_tools(&self, tools: &[&str]) {
-        let tools: Vec<Value> = tools
-            .iter()
-            .map(|it| json!({ "name": it, "inputSchema": { "type": "object" } }))
-            .collect();
-        self.set("tools", json!(tools));
+        self.set("tools", tools.iter().map(|it| tool(it)).collect());
     }
 
     pub(crate) fn set(&self, list: &str, items: Value) {
@@ -207,7 +207,10 @@ impl Talk {
     fn result(&self, method: &str, name: &str, params: &Value) -> Value {
         let page = |member: &str| {
             let items = self.peer.lists.lock().unwrap()[member].clone();
-            let items = items.as_array().cloned().unwrap_or_default();
+            let mut items = items.as_array().cloned().unwrap_or_default();
+            if member == "tools" {
+                items.extend(self.unlocked.lock().unwrap().iter().map(|it| tool(it)));
+            }
             let at: usize = params["cursor"].as_str().map_or(0, |it| it.parse().unwrap());
             let len = self.peer.page_len.load(Ordering::Relaxed);
             let mut result = json!({ member: items.iter().skip(at).take(len).collect::<Vec<_>>() });
@@ -239,35 +242,6 @@ impl Talk {
             }
         }
     }
-
-    /// Tools that do something else than answer with their names.
-    async fn call(&self, id: &Id, name: &str) -> Option<Result<Reply, TransportError>> {
-        let answer = Message::response(id, &json!({ "content": [] })).unwrap();
-        let stream = |events: Vec<Message>| {
-            let events = events.into_iter().map(|it| Ok(Event::from(it)));
-            Some(Ok(Reply::Stream(stream::iter(events.collect::<Vec<_>>()).boxed())))
-        };
-        match name {
-            "hang" => std::future::pending().await,
-            "gate" => {
-                self.peer.gate.notified().await;
-                None
-            }
-            "die" => {
-                self.end();
-                Some(Err(TransportError::new(ErrorKind::Closed, "the process exited with code 7")))
-            }
-            "log" => {
-                self.say("notifications/message", json!({ "level": "info", "data": 1 }));
-                None
-            }
-            "ask" => {
-                let asked = Message::request(&Id::from(1), "roots/list", &json!({})).unwrap();
-                stream(vec![asked, answer])
-            }
-            _ => None,
-        }
-    }
 }
 
 impl Transport for Peer {
@@ -285,6 +259,7 @@ impl Transport for Peer {
                 over: AtomicBool::new(false),
                 answers: Mutex::default(),
                 answered: Notify::new(),
+                unlocked: Mutex::default(),
             });
             talks.push(Arc::clone(&talk));
             Ok(Arc::new(Handle(talk)) as Arc<dyn Session>)
@@ -456,6 +431,10 @@ impl Client {
     pub(crate) async fn hears_nothing(&mut self) -> bool {
         tokio::time::timeout(Duration::from_secs(30), self.events.next()).await.is_err()
     }
+}
+
+fn tool(name: &str) -> Value {
+    json!({ "name": name, "inputSchema": { "type": "object" } })
 }
 
 fn read(answer: &Message) -> Result<Value, String> {
