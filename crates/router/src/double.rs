@@ -29,6 +29,8 @@ pub(crate) struct Double {
     pub(crate) broken: AtomicBool,
     /// How long a start takes.
     pub(crate) start_ms: AtomicU64,
+    /// Whether one process carries all its sessions.
+    pub(crate) light: AtomicBool,
     /// Whether it answers nothing that is asked.
     pub(crate) hung: AtomicBool,
     /// Let go by `release`.
@@ -217,6 +219,10 @@ impl Transport for Way {
 
     fn find(&self, _: &SessionId, _: &Caller) -> Result<Arc<dyn Session>, TransportError> {
         Err(TransportError::new(ErrorKind::NoSession, "a double keeps none"))
+    }
+
+    fn is_light(&self) -> bool {
+        self.0.light.load(Ordering::Relaxed)
     }
 }
 

@@ -45,6 +45,7 @@ async fn one_death_counts_once_for_all_that_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn what_is_opened_while_the_process_dies_is_opened_again() {
     let double = Double::new();
+    double.light.store(true, Ordering::Relaxed);
     let server = double.server(lazy());
     let _first = Client::greet(&server, "ann", ROOTS).await;
     let second = Client::open(&server, "bob").await;
@@ -64,6 +65,16 @@ async fn what_is_opened_while_the_process_dies_is_opened_again() {
     assert!(matches!(error.kind(), ErrorKind::Unavailable { .. }), "{error}");
     assert!(error.said().to_string().contains("ouch"), "{}", error.said());
     assert_eq!(double.opened.load(Ordering::Relaxed), 5);
+    // Whose process was its own is told why it ended.
+    double.light.store(false, Ordering::Relaxed);
+    double.start_ms.store(0, Ordering::Relaxed);
+    double.broken.store(false, Ordering::Relaxed);
+    sleep(Duration::from_secs(2)).await;
+    third.initialize("2025-06-18", ROOTS).await.unwrap();
+    double.broken.store(true, Ordering::Relaxed);
+    let fourth = Client::open(&server, "bob").await;
+    fourth.initialize("2025-06-18", ROOTS).await.unwrap_err();
+    assert_eq!(double.opened.load(Ordering::Relaxed), 7);
 }
 
 /// Who waits while another tries it, and fails, waits for the next try where that is soon.

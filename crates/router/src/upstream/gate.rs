@@ -116,10 +116,12 @@ impl Upstream {
         }
     }
 
-    /// Until when something is opened once more if it fails, where its process is well as far as
-    /// anybody knows: it may turn out to be gone, and what dies with it is no attempt to start it.
+    /// Until when something is opened once more if it fails, where that is over a process that is
+    /// there for all and was well as far as anybody knows: it may turn out to be gone, and what
+    /// dies with it is no attempt to start it.
     pub(super) fn hope(&self) -> Option<Instant> {
-        let is_well = self.options.wire == Wire::Child && self.life().state == State::Ready;
+        let is_child = self.options.wire == Wire::Child && self.transport.is_light();
+        let is_well = is_child && self.life().state == State::Ready;
         is_well.then(|| Instant::now() + self.options.start_timeout)
     }
 
