@@ -8,6 +8,7 @@ mod ci;
 mod conformance;
 mod deny;
 mod fuzz;
+mod guard;
 mod peers;
 mod real;
 mod run;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
   deny [--strict]       licences, duplicates, sources, known vulnerabilities
   test [--strict] [F]   all tests, against real MCP servers and clients; F: names to run
   conformance [PART...] the official MCP conformance suite, directly and through the gateway
+  guard [--bless]       instructions per call, under valgrind, beside those that were kept; --bless keeps these
   real                  install the real servers and clients of `test`, and no more
   fuzz [--seconds N]    every fuzz target for N seconds (10)
   bench [ARGUMENT...]   the load generator, built for release
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(&root, seconds, strict),
             Err(error) => Outcome::Failed(format!("--seconds {n}: {error}")),
         },
+        ("guard", words) => guard::run(&root, words, strict),
         ("bench", _) => bench(&root, rest),
         ("help" | "--help" | "-h", _) => {
             println!("{USAGE}");

@@ -20,7 +20,7 @@ use crate::error::{Failure, Result, within};
 
 /// A process that we start listens within this time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// A program of others, which may have a runtime to load.
+/// The same for a program of others, which may have a runtime to load, and for what is observed.
 const PEER_START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A process that was told to end does so within this time; then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ pub(crate) struct Process {
     pub(crate) started: Instant,
     child: Child,
     start_timeout: Duration,
+    end_timeout: Duration,
     /// Whether it leads a group of processes, all of which end with it.
     leads: bool,
     log: Option<PathBuf>,
@@ -85,9 +86,9 @@ impl Process {
         .await?;
         let addr = line.trim().strip_prefix("listening ").and_then(|it| it.parse().ok());
         let addr = addr.ok_or_else(|| Failure::Process(format!("{what}: it said {line:?}")))?;
-        let start_timeout = START_TIMEOUT;
+        let (start_timeout, end_timeout) = (START_TIMEOUT, END_TIMEOUT);
         let (log, leads, _input) = (None, false, input);
-        Ok(Self { pid, addr, started, child, start_timeout, leads, log, _input })
+        Ok(Self { pid, addr, started, child, start_timeout, end_timeout, leads, log, _input })
     }
 
     /// Starts a foreign program that shall listen on `addr`; what it writes goes to `log`.
@@ -137,7 +138,13 @@ impl Process {
         let pid = child.id().unwrap_or(0);
         let log = Some(log.to_owned());
         let start_timeout = if leads { PEER_START_TIMEOUT } else { START_TIMEOUT };
-        Ok(Self { pid, addr, started, child, start_timeout, leads, log, _input: None })
+        let (end_timeout, _input) = (END_TIMEOUT, None);
+        Ok(Self { pid, addr, started, child, start_timeout, end_timeout, leads, log, _input })
+    }
+
+    /// Gives it a minute to start and one to end: it is observed.
+    pub(crate) fn be_patient(&mut self) {
+        (self.start_timeout, self.end_timeout) = (PEER_START_TIMEOUT, PEER_START_TIMEOUT);
     }
 
     /// Waits until it accepts a connection; returns how long that took from its start.
@@ -186,7 +193,7 @@ impl Process {
             kill_process(pid, Signal::TERM)
                 .map_err(|cause| Failure::io("ending a process")(cause.into()))?;
         }
-        match tokio::time::timeout(END_TIMEOUT, self.child.wait()).await {
+        match tokio::time::timeout(self.end_timeout, self.child.wait()).await {
             Ok(ended) => ended.map(drop).map_err(Failure::io("waiting for a process")),
             Err(_) => self.child.kill().await.map_err(Failure::io("killing a process")),
         }

@@ -1,8 +1,10 @@
-//! The closed loop: each session asks, checks the answer, and asks again.
+//! Loads: each session asks, checks the answer, and asks again; or as soon as its next call is due.
 //!
 //! Sessions are dealt out to threads with a runtime each: no session's wake-up crosses threads, so
 //! that the generator takes as little as it can from the machine which it shares with what it
 //! measures.
+
+mod pace;
 
 use std::{
     sync::{
@@ -14,11 +16,12 @@ use std::{
 };
 
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc::Receiver, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
 
+use self::pace::{Due, Pace};
 use crate::{
     client::{Session, Target},
     error::{Failure, Result},
@@ -38,6 +41,7 @@ pub(crate) struct Load {
     board: Arc<Board>,
     go: watch::Sender<bool>,
     shards: Vec<oneshot::Receiver<Result<Histogram>>>,
+    pace: Option<Pace>,
 }
 
 /// What all threads see.
@@ -46,13 +50,37 @@ struct Board {
     stop: AtomicBool,
     recording: AtomicBool,
     calls: AtomicU64,
+    behind: AtomicBool,
+}
+
+impl Board {
+    fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn recording(&self) -> bool {
+        self.recording.load(Relaxed)
+    }
+
+    fn answered(&self) {
+        self.calls.fetch_add(1, Relaxed);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.behind.load(Relaxed)
+    }
+
+    fn fell_behind(&self) {
+        self.behind.store(true, Relaxed);
+    }
 }
 
 /// What one thread does.
 struct Shard {
     target: Target,
     ask: Ask,
-    sessions: Vec<usize>,
+    /// Their numbers, and where each hears of calls that are due, if it does not just go on.
+    sessions: Vec<(usize, Option<Receiver<Due>>)>,
     board: Arc<Board>,
     go: watch::Receiver<bool>,
     call_timeout: Duration,
@@ -61,7 +89,8 @@ struct Shard {
 type Opened = oneshot::Sender<Result<Vec<u32>>>;
 
 impl Load {
-    /// Opens `count` sessions on as many threads as the plan says.
+    /// Opens `count` sessions on as many threads as the plan says; with a rate, calls will be due
+    /// so often in all of them together.
     ///
     /// # Errors
     /// The first failure of any.
@@ -70,17 +99,28 @@ impl Load {
         target: &Target,
         ask: &Ask,
         count: usize,
+        rate: Option<f64>,
     ) -> Result<Self> {
         let threads = plan.threads;
         let (go, start) = watch::channel(false);
         let board = Arc::new(Board::default());
-        let mut load = Self { children: Vec::new(), board, go, shards: Vec::new() };
+        let (pace, dues) = match rate.map(|rate| Pace::new(rate, count)) {
+            Some((pace, dues)) => (Some(pace), dues.into_iter().map(Some).collect()),
+            None => (None, (0..count).map(|_| None).collect::<Vec<_>>()),
+        };
+        let mut dealt: Vec<Vec<_>> = (0..threads.min(count)).map(|_| Vec::new()).collect();
+        for (nth, due) in dues.into_iter().enumerate() {
+            if let Some(sessions) = dealt.get_mut(nth % threads) {
+                sessions.push((nth, due));
+            }
+        }
+        let mut load = Self { children: Vec::new(), board, go, shards: Vec::new(), pace };
         let mut openings = Vec::new();
-        for nth in 0..threads.min(count) {
+        for (nth, sessions) in dealt.into_iter().enumerate() {
             let shard = Shard {
                 target: target.clone(),
                 ask: ask.clone(),
-                sessions: (nth..count).step_by(threads).collect(),
+                sessions,
                 board: Arc::clone(&load.board),
                 go: start.clone(),
                 call_timeout: plan.call_timeout,
@@ -101,8 +141,12 @@ impl Load {
     }
 
     /// Lets all sessions ask.
-    pub(crate) fn start(&self) {
+    ///
+    /// # Errors
+    /// [`Failure::Io`] when the system gives no thread.
+    pub(crate) fn start(&mut self) -> Result<()> {
         self.go.send_replace(true);
+        self.pace.take().map_or(Ok(()), |pace| pace.start(Arc::clone(&self.board)))
     }
 
     /// From now on latencies count.
@@ -158,13 +202,17 @@ impl Shard {
                 return Ok(Histogram::default());
             }
         };
-        let children = sessions.iter().filter_map(|(_, session)| session.pid()).collect();
+        let children = sessions.iter().filter_map(|(_, session, _)| session.pid()).collect();
         if opened.send(Ok(children)).is_err() || self.go.wait_for(|go| *go).await.is_err() {
             return Ok(Histogram::default());
         }
         let mut running = JoinSet::new();
-        for (nth, session) in sessions {
-            running.spawn(ask(session, nth, self.ask.clone(), Arc::clone(&self.board)));
+        for (nth, session, due) in sessions {
+            let (what, board) = (self.ask.clone(), Arc::clone(&self.board));
+            match due {
+                Some(due) => running.spawn(pace::ask(session, nth, what, due, board)),
+                None => running.spawn(ask(session, nth, what, board)),
+            };
         }
         let mut all = Histogram::default();
         while let Some(done) = running.join_next().await {
@@ -174,10 +222,10 @@ impl Shard {
         Ok(all)
     }
 
-    async fn open(&self) -> Result<Vec<(usize, Session)>> {
+    async fn open(&mut self) -> Result<Vec<(usize, Session, Option<Receiver<Due>>)>> {
         let mut sessions = Vec::with_capacity(self.sessions.len());
-        for nth in &self.sessions {
-            sessions.push((*nth, Session::open(&self.target, self.call_timeout).await?));
+        for (nth, due) in std::mem::take(&mut self.sessions) {
+            sessions.push((nth, Session::open(&self.target, self.call_timeout).await?, due));
         }
         Ok(sessions)
     }
@@ -186,16 +234,16 @@ impl Shard {
 async fn ask(mut session: Session, nth: usize, ask: Ask, board: Arc<Board>) -> Result<Histogram> {
     let mut latencies = Histogram::default();
     let mut id = 0;
-    while !board.stop.load(Relaxed) {
+    while !board.stopped() {
         id += 1;
         let call = session.write(&ask, nth, id);
-        let recording = board.recording.load(Relaxed);
+        let recording = board.recording();
         let start = Instant::now();
         session.call(&call).await?;
         if recording {
             latencies.record(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
-        board.calls.fetch_add(1, Relaxed);
+        board.answered();
     }
     session.close().await?;
     Ok(latencies)

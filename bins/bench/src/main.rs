@@ -12,11 +12,13 @@ mod client;
 mod cold;
 mod error;
 mod fleet;
+mod guard;
 mod http;
 mod idle;
 mod load;
 mod machine;
 mod modern;
+mod open;
 mod parked;
 mod peers;
 mod plan;
@@ -46,10 +48,11 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,eras,idle,cold,slope,recovery,aggregate,parked
+         --workload W1,W2,W3,W4,W5,P1,P3,eras,open,idle,cold,slope,recovery,aggregate,parked
                                            (default: W1, W3, W4, W5, idle and cold)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
          --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --aggregate-servers 1,10,50
+         --rate N                          (open; default: half of what the gateway answers at most)
          --parked-calls 10000  --call-timeout 30
          --peers all|nginx,sparfenyuk,punkpeye,supergateway,fastmcp,joshrotenberg,mcpo
                                            programs of others, beside the gateway in W, P and E (default: none)
@@ -64,7 +67,10 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
                            [--start-delay MS] [--pid-dir DIR]        (stdio)
        gateway-bench relay --kind hyper-stream|hyper-pair|hyper-collect --to HOST:PORT
                            [--strip /PREFIX] [--port N] [--until-eof]
-       gateway-bench relay --kind stdio-shared [--child modern-stdio] [--lie …] [--port N] [--until-eof]";
+       gateway-bench relay --kind stdio-shared [--child modern-stdio] [--lie …] [--port N] [--until-eof]
+       gateway-bench guard --gateway PATH --figures FILE --toolchain TEXT [--libc TEXT]
+                           [--only W1,W3,W4,W5,E4,aggregate] [--bless]
+                                           count instructions under valgrind, beside those that were kept";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         "run" => run(words),
         "upstream" => upstream(words),
         "relay" => relay(words),
+        "guard" => guard(words),
         _ => Err(Failure::Usage(format!("no role {role:?}"))),
     };
     match done {
@@ -117,6 +124,9 @@ async fn measure(plan: &Plan) -> Result<()> {
             report.loads.push(load);
         }
     }
+    if plan.open {
+        report.open = open::measure(plan, folder.path()).await?;
+    }
     if plan.idle {
         report.idle = idle::measure(plan, folder.path()).await?;
     }
@@ -150,6 +160,16 @@ async fn measure(plan: &Plan) -> Result<()> {
 
 fn write(file: &Path, text: String) -> Result<()> {
     std::fs::write(file, text).map_err(Failure::io(file.display().to_string()))
+}
+
+fn guard(words: impl Iterator<Item = String>) -> Result<()> {
+    let args = Args::read(words, &guard::VALUED, &guard::FLAGS)?;
+    runtime()?.block_on(async {
+        tokio::select! {
+            done = guard::run(&args) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Process("interrupted".to_owned())),
+        }
+    })
 }
 
 fn upstream(words: impl Iterator<Item = String>) -> Result<()> {

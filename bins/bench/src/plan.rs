@@ -1,7 +1,10 @@
 //! What is measured: workloads, legs, and how long.
 
+mod workloads;
+
 use std::{path::PathBuf, time::Duration};
 
+pub(crate) use self::workloads::WORKLOADS;
 use crate::{
     args::Args,
     client::Wire,
@@ -83,120 +86,6 @@ pub(crate) struct Workload {
     pub(crate) legs: &'static [Leg],
 }
 
-const HTTP: &[Leg] = &[
-    Leg::Direct,
-    Leg::Relay(Kind::HyperStream),
-    Leg::Relay(Kind::HyperPair),
-    Leg::Relay(Kind::HyperCollect),
-    Leg::Gateway,
-];
-const STREAM: &[Leg] =
-    &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Relay(Kind::HyperPair), Leg::Gateway];
-const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
-
-const ERAS: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Legacy, Leg::Gateway];
-const ERAS_CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Legacy, Leg::Gateway];
-
-/// Every workload that is calls in a closed loop.  `P…` and `E…` are measured only when asked for
-/// by name.
-pub(crate) const WORKLOADS: [Workload; 18] = [
-    workload(
-        "W1",
-        "Streamable → Streamable, echo of 100 B",
-        ASK,
-        (Wire::Streamable, Wire::Streamable),
-        HTTP,
-    ),
-    workload(
-        "W2-64K",
-        "Streamable → Streamable, echo of 64 KiB",
-        Ask::Echo(64 << 10),
-        (Wire::Streamable, Wire::Streamable),
-        HTTP,
-    ),
-    workload(
-        "W2-1M",
-        "Streamable → Streamable, echo of 1 MiB",
-        Ask::Echo(1 << 20),
-        (Wire::Streamable, Wire::Streamable),
-        HTTP,
-    ),
-    workload("W3", "SSE → SSE, echo of 100 B", ASK, (Wire::Sse, Wire::Sse), STREAM),
-    workload(
-        "W4",
-        "Streamable → stdio, echo of 100 B",
-        ASK,
-        (Wire::Streamable, Wire::Stdio),
-        CHILD,
-    ),
-    workload("W5", "SSE → stdio, echo of 100 B", ASK, (Wire::Sse, Wire::Stdio), CHILD),
-    workload(
-        "P1",
-        "Streamable → Streamable, 20 progress notifications",
-        Ask::Progress(20),
-        (Wire::Streamable, Wire::Streamable),
-        STREAM,
-    ),
-    workload(
-        "P3",
-        "SSE → SSE, 20 progress notifications",
-        Ask::Progress(20),
-        (Wire::Sse, Wire::Sse),
-        STREAM,
-    ),
-    workload("E1", "2026-07-28 → 2026-07-28", ASK, (Wire::Modern, Wire::Modern), ERAS),
-    workload(
-        "E2",
-        "2026-07-28 → 2026-07-28 over stdio",
-        ASK,
-        (Wire::Modern, Wire::ModernStdio),
-        ERAS_CHILD,
-    ),
-    workload("E3", "2026-07-28 → stdio", ASK, (Wire::Modern, Wire::Stdio), ERAS_CHILD),
-    workload("E4", "2026-07-28 → Streamable", ASK, (Wire::Modern, Wire::Streamable), ERAS),
-    workload("E5", "2026-07-28 → SSE", ASK, (Wire::Modern, Wire::Sse), ERAS),
-    workload("E6", "Streamable → 2026-07-28", ASK, (Wire::Streamable, Wire::Modern), ERAS),
-    workload(
-        "E7",
-        "Streamable → 2026-07-28 over stdio",
-        ASK,
-        (Wire::Streamable, Wire::ModernStdio),
-        ERAS_CHILD,
-    ),
-    workload(
-        "E1-64K",
-        "2026-07-28 → 2026-07-28, echo of 64 KiB",
-        Ask::Echo(64 << 10),
-        (Wire::Modern, Wire::Modern),
-        ERAS,
-    ),
-    workload(
-        "E4-64K",
-        "2026-07-28 → Streamable, echo of 64 KiB",
-        Ask::Echo(64 << 10),
-        (Wire::Modern, Wire::Streamable),
-        ERAS,
-    ),
-    workload(
-        "E6-64K",
-        "Streamable → 2026-07-28, echo of 64 KiB",
-        Ask::Echo(64 << 10),
-        (Wire::Streamable, Wire::Modern),
-        ERAS,
-    ),
-];
-const ASK: Ask = Ask::Echo(100);
-
-const fn workload(
-    name: &'static str,
-    what: &'static str,
-    ask: Ask,
-    (front, behind): (Wire, Wire),
-    legs: &'static [Leg],
-) -> Workload {
-    Workload { name, what, front, behind, ask, legs }
-}
-
 /// What one run measures.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -216,6 +105,10 @@ pub(crate) struct Plan {
     pub(crate) recovery: bool,
     /// Calls that wait for their client?
     pub(crate) parked: bool,
+    /// Latencies at a rate?
+    pub(crate) open: bool,
+    /// That rate, in calls a second; else half of what the gateway answers at most.
+    pub(crate) rate: Option<f64>,
     /// Sessions at once, one measurement each.
     pub(crate) sessions: Vec<usize>,
     /// Idle sessions.
@@ -244,6 +137,8 @@ pub(crate) struct Plan {
     pub(crate) legs: Option<Vec<String>>,
     /// The upstream answers wrongly now and then: the run must fail.
     pub(crate) lie: Option<Lie>,
+    /// Does what is started run slowly, as under an observer?
+    pub(crate) patient: bool,
     /// Is a gateway that cannot be started a failure?
     pub(crate) require_gateway: bool,
     /// Where to write the report as JSON.
@@ -253,9 +148,10 @@ pub(crate) struct Plan {
 }
 
 /// What is measured besides calls in a closed loop.
-const OTHERS: [&str; 6] = ["idle", "cold", "slope", "recovery", "parked", "aggregate"];
+const OTHERS: [&str; 7] = ["idle", "cold", "slope", "recovery", "parked", "aggregate", "open"];
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 18] = [
+pub(crate) const VALUED: [&str; 19] = [
+    "--rate",
     "--peers",
     "--peer-parts",
     "--workload",
@@ -288,6 +184,8 @@ const PARKED_CALLS_MAX: usize = 15_000;
 const SERVERS_MAX: usize = 100;
 /// Of `--seconds`.
 const SECONDS_MAX: f64 = 600.0;
+/// Of `--rate`.
+const RATE_MAX: f64 = 1_000_000.0;
 /// Of `--rounds`.
 const ROUNDS_MAX: usize = 100;
 
@@ -311,6 +209,8 @@ impl Plan {
             aggregate: others.contains(&"aggregate"),
             aggregate_servers: args.list("--aggregate-servers")?.unwrap_or_else(|| vec![1, 10, 50]),
             parked: others.contains(&"parked"),
+            open: others.contains(&"open"),
+            rate: args.text("--rate").map(|_| args.value("--rate", 0.0)).transpose()?,
             sessions: args
                 .list("--sessions")?
                 .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
@@ -329,12 +229,23 @@ impl Plan {
                 .map_or_else(|| Ok(Parts::default()), |it| Parts::read(it.as_ref()))?,
             legs: args.list("--legs")?,
             lie: args.text("--lie").map(parse_lie).transpose()?,
+            patient: false,
             require_gateway: args.flag("--require-gateway"),
             json: args.text("--json").map(PathBuf::from),
             markdown: args.text("--markdown").map(PathBuf::from),
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// For a gateway that is observed, and takes many times as long for everything.
+    ///
+    /// # Errors
+    /// As [`Plan::read`].
+    pub(crate) fn patient(gateway: PathBuf) -> Result<Self> {
+        let words = ["--call-timeout=120".to_owned(), "--require-gateway".to_owned()];
+        let plan = Self::read(&Args::read(words, &VALUED, &FLAGS)?)?;
+        Ok(Self { gateway, patient: true, ..plan })
     }
 
     /// The legs of a workload that were not left out.
@@ -366,6 +277,7 @@ impl Plan {
         let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);
         let seconds = (0.05..=SECONDS_MAX).contains(&self.seconds);
         let threads = (1..=64).contains(&self.threads);
+        let rate = self.rate.is_none_or(|it| (1.0..=RATE_MAX).contains(&it));
         let timeout = (1..=600).contains(&self.call_timeout.as_secs());
         for (good, rule) in [
             (sessions, format!("sessions are 1 to {SESSIONS_MAX}")),
@@ -374,6 +286,7 @@ impl Plan {
             (parked, format!("calls that wait are 1 to {PARKED_CALLS_MAX}")),
             (rounds, format!("rounds are 1 to {ROUNDS_MAX}")),
             (seconds, format!("seconds are 0.05 to {SECONDS_MAX}")),
+            (rate, format!("the rate is 1 to {RATE_MAX} calls a second")),
             (threads, "threads are 1 to 64".to_owned()),
             (timeout, "the time-out of a call is 1 to 600 seconds".to_owned()),
         ] {
@@ -445,93 +358,4 @@ fn beside_us() -> Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Result<Plan> {
-        let words = line.split_whitespace().map(str::to_owned);
-        Plan::read(&Args::read(words, &VALUED, &FLAGS)?)
-    }
-
-    #[test]
-    fn one_name_may_stand_for_several_sizes() {
-        let plan = read("--workload W2,cold").unwrap();
-        let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
-        assert_eq!(names, ["W2-64K", "W2-1M"]);
-        assert!(plan.cold && !plan.idle);
-        let eras = read("--workload eras,parked").unwrap();
-        let names: Vec<_> = eras.workloads.iter().map(|it| it.name).collect();
-        assert_eq!(names, ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E1-64K", "E4-64K", "E6-64K"]);
-        assert!(eras.parked && !plan.parked);
-    }
-
-    #[test]
-    fn what_does_not_translate_has_a_server_of_its_clients_era() {
-        use Wire::{Modern, ModernStdio, Sse, Stdio, Streamable};
-        let relay = Leg::Relay(Kind::HyperStream);
-        for (front, behind, beside, legacy) in [
-            (Modern, ModernStdio, (Modern, ModernStdio), (Streamable, Stdio)),
-            (Modern, Stdio, (Modern, ModernStdio), (Streamable, Stdio)),
-            (Modern, Sse, (Modern, Modern), (Streamable, Sse)),
-            (Streamable, Modern, (Streamable, Streamable), (Streamable, Streamable)),
-            (Sse, Stdio, (Sse, Stdio), (Sse, Stdio)),
-        ] {
-            assert_eq!(Leg::Direct.wires(front, behind), beside);
-            assert_eq!(relay.wires(front, behind), beside);
-            assert_eq!(Leg::Legacy.wires(front, behind), legacy);
-            assert_eq!(Leg::Gateway.wires(front, behind), (front, behind));
-        }
-    }
-
-    #[test]
-    fn every_workload_has_a_floor_beside_it() {
-        for workload in &WORKLOADS {
-            let relays: Vec<_> = workload
-                .legs
-                .iter()
-                .filter_map(|leg| match leg {
-                    Leg::Relay(kind) => Some(*kind),
-                    Leg::Direct | Leg::Peer(_) | Leg::Legacy | Leg::Gateway => None,
-                })
-                .collect();
-            let floor =
-                if workload.behind.is_child() { Kind::StdioShared } else { Kind::HyperStream };
-            assert_eq!(relays.first(), Some(&floor), "{}", workload.name);
-            let pair = relays.contains(&Kind::HyperPair);
-            let eras = workload.name.starts_with('E');
-            assert_eq!(pair, !workload.behind.is_child() && !eras, "{}", workload.name);
-        }
-    }
-
-    #[test]
-    fn without_options_the_whole_first_version_is_measured() {
-        let plan = read("").unwrap();
-        let names: Vec<_> = plan.workloads.iter().map(|it| it.name).collect();
-        assert_eq!(names, ["W1", "W3", "W4", "W5"]);
-        assert!(plan.cold && plan.idle && !plan.slope && !plan.recovery);
-        assert_eq!(plan.gateway.file_name().unwrap(), "gateway");
-    }
-
-    #[test]
-    fn what_is_unknown_or_beyond_a_limit_is_refused() {
-        for line in [
-            "--workload W",
-            "--workload W9",
-            "--sessions 0",
-            "--sessions 5001",
-            "--slope-sessions 0",
-            "--parked-calls 0",
-            "--parked-calls 15001",
-            "--rounds 0",
-            "--seconds 0",
-            "--seconds 601",
-            "--lie maybe",
-            "--peers somebody",
-            "--cold-servers 101",
-            "--threads 0",
-            "--call-timeout 0",
-        ] {
-            assert!(matches!(read(line), Err(Failure::Usage(_))), "{line}");
-        }
-    }
-}
+mod tests;

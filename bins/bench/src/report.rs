@@ -5,12 +5,14 @@ mod markdown;
 mod recovery;
 
 pub(crate) use eras::{ParkedOutcome, ParkedReport, ParkedSample};
+pub(crate) use markdown::cell;
 pub(crate) use recovery::{RecoveryOutcome, RecoveryReport, RecoverySample, compare};
 use serde::Serialize;
 
 use crate::{
     aggregate::AggregateReport,
     machine::Machine,
+    open::OpenReport,
     peers::Peer,
     plan::{Leg, Plan, Workload},
     stats::{median, ratio},
@@ -24,6 +26,8 @@ pub(crate) struct Report {
     settings: Settings,
     /// Loads.
     pub(crate) loads: Vec<LoadReport>,
+    /// Latencies at a rate.
+    pub(crate) open: Vec<OpenReport>,
     /// Idle sessions.
     pub(crate) idle: Vec<IdleReport>,
     /// Cold starts.
@@ -243,6 +247,7 @@ impl Report {
                 peers: plan.peers.iter().map(|it| PeerNote::new(plan, *it)).collect(),
             },
             loads: Vec::new(),
+            open: Vec::new(),
             idle: Vec::new(),
             cold: Vec::new(),
             slopes: Vec::new(),
@@ -279,6 +284,7 @@ impl Report {
         });
         let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
         let parked = self.parked.iter().filter_map(ParkedReport::failure);
+        let loads = loads.chain(self.open.iter().filter_map(OpenReport::failure));
         loads.chain(idle).chain(cold).chain(slopes).chain(recovery).chain(parked).next()
     }
 }
@@ -292,7 +298,7 @@ impl PeerNote {
 
 impl<T> Ended<T> {
     /// Several ends as one: figures, and what kept us from more of them.
-    fn split(ends: Vec<Self>) -> (Vec<T>, &'static str, Option<String>) {
+    pub(crate) fn split(ends: Vec<Self>) -> (Vec<T>, &'static str, Option<String>) {
         let (mut done, mut status, mut reason) = (Vec::new(), "ok", None);
         for end in ends {
             match end {

@@ -35,7 +35,7 @@ pub(crate) async fn measure(
             if outcomes.iter().any(|it| !matches!(it, Outcome::Done(_))) {
                 continue;
             }
-            let outcome = once(plan, workload, sessions, *leg, folder).await?;
+            let outcome = once(plan, workload, (sessions, None), *leg, folder).await?;
             crate::say(&format!(
                 "{} · {sessions} sessions · round {round} · {}: {}",
                 workload.name,
@@ -49,10 +49,14 @@ pub(crate) async fn measure(
     Ok(LoadReport::new(workload, sessions, legs))
 }
 
-async fn once(
+/// Measures one leg once, with so many sessions; at a rate, if there is one, else as fast as it can.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) async fn once(
     plan: &Plan,
     workload: &Workload,
-    sessions: usize,
+    load: (usize, Option<f64>),
     leg: Leg,
     folder: &Path,
 ) -> Result<Outcome> {
@@ -69,7 +73,7 @@ async fn once(
         Err(cause) if leg.is_peer() => return Ok(Outcome::No(cause.to_string())),
         Err(cause) => return Err(cause),
     };
-    let outcome = match sample(plan, workload, sessions, &stack).await {
+    let outcome = match sample(plan, workload, load, &stack).await {
         Ok(sample) => Outcome::Done(sample),
         // What another's program does wrong is told, and is no fault of this run.
         Err(cause) if leg.is_peer() => Outcome::No(stack.explain(cause).to_string()),
@@ -82,17 +86,17 @@ async fn once(
 async fn sample(
     plan: &Plan,
     workload: &Workload,
-    sessions: usize,
+    (sessions, rate): (usize, Option<f64>),
     stack: &Stack,
 ) -> Result<Sample> {
     let door = stack.doors.first().ok_or_else(|| Failure::Process("no door".to_owned()))?;
-    let load = Load::open(plan, door, &workload.ask, sessions).await?;
+    let mut load = Load::open(plan, door, &workload.ask, sessions, rate).await?;
     let measured: Vec<u32> = match stack.measured() {
         Some(pid) => vec![pid],
         None => load.children.clone(),
     };
     let upstream: Vec<u32> = stack.upstream().into_iter().collect();
-    load.start();
+    load.start()?;
     load.wait(WARM_UP.min(Duration::from_secs_f64(plan.seconds))).await;
     let before = Snapshot::take(&load, &measured, &upstream);
     load.record();

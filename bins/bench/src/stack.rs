@@ -174,7 +174,11 @@ impl Stack {
                 };
                 let (addr, words, doors) = gateway(plan, wanted, &server, folder).await?;
                 let log = folder.join("gateway.log");
-                stack.middle = Some(Process::foreign(&plan.gateway, &words, addr, &log)?);
+                let mut process = Process::foreign(&plan.gateway, &words, addr, &log)?;
+                if plan.patient {
+                    process.be_patient();
+                }
+                stack.middle = Some(process);
                 (stack.doors, stack.words) = (doors, words);
             }
         }

@@ -17,12 +17,13 @@ mod tree;
 
 use std::{
     ffi::{OsStr, OsString},
+    fs,
     io::{self, Write},
     os::{
         fd::AsFd,
-        unix::{net::UnixStream as Socket, process::CommandExt},
+        unix::{fs::MetadataExt, net::UnixStream as Socket, process::CommandExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -78,10 +79,29 @@ impl Supervisor {
     /// Elsewhere, when the system does not say which program runs.
     pub fn this_program(arg: impl Into<OsString>) -> io::Result<Self> {
         let program = match cfg!(target_os = "linux") {
-            true => PathBuf::from("/proc/self/exe"),
+            true => running(Path::new("/proc/self/exe")),
             false => std::env::current_exe()?,
         };
         Ok(Self { program, arg: arg.into() })
+    }
+}
+
+/// What `link` leads to, by that link where the kernel runs us itself.
+///
+/// Where an emulator does, valgrind or one of another architecture, the kernel's link leads to
+/// that, and to us only when it is read as text.  A program whose file was replaced reads as one
+/// that is not there.
+fn running(link: &Path) -> PathBuf {
+    let file = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    match (fs::read_link(link), file(link)) {
+        // Read once more: it may have been replaced just now.
+        (Ok(named), Ok(linked))
+            if file(&named).is_ok_and(|it| it != linked)
+                && fs::read_link(link).is_ok_and(|it| it == named) =>
+        {
+            named
+        }
+        _ => link.to_owned(),
     }
 }
 
@@ -337,5 +357,24 @@ mod tests {
         for wrong in [&[][..], &["1", "2", "3"], &["1", "2", "x", "npx"]] {
             assert_eq!(Order::read(wrong.iter().map(OsString::from)), None);
         }
+    }
+    /// A link's text is found from here, and what it leads to from where it is: so may they differ.
+    #[test]
+    fn a_program_is_found_by_its_name_where_the_link_leads_to_an_emulator() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = |name: &str, to: &Path| {
+            let link = folder.path().join(name);
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            link
+        };
+        fs::write(folder.path().join("Cargo.toml"), "").unwrap();
+        let emulated = link("emulated", Path::new("Cargo.toml"));
+        assert_eq!(running(&emulated), Path::new("Cargo.toml"));
+        let replaced = link("replaced", Path::new("/no/such/program (deleted)"));
+        assert_eq!(running(&replaced), replaced);
+        let plain = link("plain", &folder.path().join("Cargo.toml"));
+        assert_eq!(running(&plain), plain);
+        let here = Path::new("/proc/self/exe");
+        assert!(!cfg!(target_os = "linux") || running(here) == here);
     }
 }

@@ -36,6 +36,7 @@ impl fmt::Display for Report {
             }
             load.rows(out)?;
         }
+        crate::open::table(&self.open, out)?;
         if !self.idle.is_empty() {
             writeln!(
                 out,
@@ -171,6 +172,6 @@ fn times(ratio: Option<f64>) -> String {
 }
 
 /// A reason holds whatever a process said last; a table must survive it.
-pub(super) fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

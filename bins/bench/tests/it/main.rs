@@ -296,3 +296,27 @@ fn peers_are_measured_or_say_why_not_and_fail_nothing() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("nginx is nginx of the system or of Debian, 1.0; "), "{text}");
 }
+
+#[test]
+fn latencies_at_a_rate_are_counted_from_when_a_call_was_due() {
+    let (output, report) =
+        run(&["--workload=open", "--rate=200", "--legs=direct,hyper-stream,stdio-shared"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let open = report["open"].as_array().unwrap();
+    assert_eq!(open.len(), 2);
+    for load in open {
+        let [direct, relay] = load["legs"].as_array().unwrap().as_slice() else { panic!("{load}") };
+        // A machine that is busy may be too slow even for this: then it says so.
+        for leg in [direct, relay].into_iter().filter(|it| it["status"] != "no") {
+            assert_eq!(leg["status"], "ok", "{leg}");
+            assert!(0.0 < leg["median_us"]["p50"].as_f64().unwrap(), "{leg}");
+        }
+    }
+
+    let (output, report) = run(&["--workload=open", "--rate=1000000", "--legs=hyper-stream"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let leg = &report.unwrap()["open"][0]["legs"][0];
+    assert_eq!(leg["status"], "no", "{leg}");
+    assert!(leg["reason"].as_str().unwrap().contains("too slow for this rate"), "{leg}");
+}
