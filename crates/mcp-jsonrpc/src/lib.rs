@@ -18,6 +18,7 @@
 
 pub mod batch;
 mod error;
+mod head;
 mod id;
 mod limits;
 mod message;
@@ -25,6 +26,7 @@ pub mod modern;
 pub mod object;
 pub mod params;
 mod salvage;
+mod skim;
 pub mod transport;
 mod version;
 

@@ -21,13 +21,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses what is too long or too deep.
-    pub(crate) fn check(&self, raw: &[u8]) -> Result<(), ParseError> {
+    /// Refuses what is too long.
+    pub(crate) fn check_len(&self, raw: &[u8]) -> Result<(), ParseError> {
         // Spans count 4 GiB, and an edit may make a message longer.
         let max = self.message_len_max.min(i32::MAX as usize);
         if max < raw.len() {
             return Err(ParseError::TooLarge { len: raw.len(), max });
         }
+        Ok(())
+    }
+
+    /// Refuses what is too long or too deep.
+    pub(crate) fn check(&self, raw: &[u8]) -> Result<(), ParseError> {
+        self.check_len(raw)?;
         if self.depth_max < depth_at_most(raw, self.depth_max) {
             return Err(ParseError::TooDeep { max: self.depth_max });
         }

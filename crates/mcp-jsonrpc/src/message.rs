@@ -1,15 +1,20 @@
 //! One message, kept in the bytes it came in.
 
-use std::{fmt, ops::Range};
+use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use crate::{Id, Limits, ParseError, RpcError};
+use crate::{
+    Id, Limits, ParseError, RpcError,
+    head::{Head, Span, Text, is_object},
+    object::{Object, pick},
+};
 
 /// What a POST body or a line of stdio may hold.
 #[derive(Clone, Debug)]
@@ -26,7 +31,8 @@ pub enum Frame {
 /// reader might believe the other one.
 #[derive(Clone)]
 pub struct Message {
-    raw: Bytes,
+    /// Found to be UTF-8 once, when it came.
+    raw: ByteString,
     head: Head,
 }
 
@@ -41,24 +47,6 @@ pub enum Kind {
     Response,
     /// Answers with an `error`.
     Error,
-}
-
-#[derive(Clone)]
-struct Head {
-    kind: Kind,
-    id: Option<(Id, Span)>,
-    method: Option<Text>,
-    /// `params`, `result` or `error`: whatever the envelope is around.
-    body: Option<Span>,
-}
-
-type Span = Range<u32>;
-
-/// A JSON string: in place where it is written plainly, apart where it is escaped.
-#[derive(Clone)]
-enum Text {
-    At(Span),
-    Apart(Box<str>),
 }
 
 // === impl Frame ===
@@ -79,12 +67,13 @@ impl Frame {
             return Message::parse_within(raw, limits).map(Self::One);
         }
         limits.check(&raw)?;
-        let parts = read_batch(std::str::from_utf8(&raw)?, limits.batch_len_max)?;
+        let raw = ByteString::try_from(raw)?;
+        let parts = read_batch(&raw, limits.batch_len_max)?;
         if parts.is_empty() {
             return Err(ParseError::Envelope("empty batch"));
         }
         let part = |part: &&RawValue| {
-            let raw = raw.slice_ref(part.get().as_bytes());
+            let raw = raw.slice_ref(part.get());
             Ok(Message { head: Head::read(part.get())?, raw })
         };
         parts.iter().map(part).collect::<Result<_, _>>().map(Self::Batch)
@@ -101,9 +90,17 @@ impl Message {
 
     /// Reads the envelope of one message; no copies.
     pub fn parse_within(raw: impl Into<Bytes>, limits: &Limits) -> Result<Self, ParseError> {
-        let raw = raw.into();
-        limits.check(&raw)?;
-        let head = Head::read(std::str::from_utf8(&raw)?)?;
+        let raw: Bytes = raw.into();
+        limits.check_len(&raw)?;
+        let raw = ByteString::try_from(raw)?;
+        let head = match Head::skim(&raw, limits.depth_max) {
+            Some(head) => head,
+            // Something is wrong with it, or unusual: slower, and with words for it.
+            None => {
+                limits.check(raw.as_bytes())?;
+                Head::read(&raw)?
+            }
+        };
         Ok(Self { raw, head })
     }
 
@@ -170,9 +167,28 @@ impl Message {
         Ok(serde_json::from_str(body)?)
     }
 
+    /// `params`, `result` or `error`, of which no member is read yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it has none, or it is no object.
+    pub fn object(&self) -> Result<Object<'_>, ParseError> {
+        Object::parse(self.body().ok_or(ParseError::Envelope("no parameters"))?)
+    }
+
+    /// The members of `params`, `result` or `error` that have these names; the others are passed
+    /// over at the speed of a search.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it has none, it is no object, or one of them is there twice.
+    pub fn pick<const N: usize>(&self, names: [&str; N]) -> Result<[Option<&str>; N], ParseError> {
+        pick(self.body().ok_or(ParseError::Envelope("no parameters"))?, names)
+    }
+
     /// Whether the bytes hold this text anywhere: a cheap look before a [`read`](Self::read).
     pub fn mentions(&self, text: &str) -> bool {
-        memchr::memmem::find(&self.raw, text.as_bytes()).is_some()
+        memchr::memmem::find(self.raw.as_bytes(), text.as_bytes()).is_some()
     }
 
     /// Whether this ends an exchange: a result or an error.
@@ -182,7 +198,7 @@ impl Message {
 
     /// The bytes, as they came.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.raw
+        self.raw.as_bytes()
     }
 
     /// The same message in bytes of its own.
@@ -191,7 +207,7 @@ impl Message {
     /// of that in memory.  Who keeps a message for longer than it travels keeps this one.
     #[must_use]
     pub fn detached(mut self) -> Self {
-        self.raw = Bytes::copy_from_slice(&self.raw);
+        self.raw = ByteString::from(&*self.raw);
         self
     }
 
@@ -200,36 +216,61 @@ impl Message {
     /// JSON escapes line breaks within strings, so a raw one is insignificant and may become a
     /// space without a look at what surrounds it.
     pub fn to_line(&self) -> Bytes {
-        if memchr::memchr2(b'\n', b'\r', &self.raw).is_none() {
-            return self.raw.clone();
+        let raw = self.as_bytes();
+        if memchr::memchr2(b'\n', b'\r', raw).is_none() {
+            return raw.clone();
         }
         let space = |&byte: &u8| {
             if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }
         };
-        self.raw.iter().map(space).collect()
+        raw.iter().map(space).collect()
     }
 
     /// The same message under another id; every other byte stays.
     ///
-    /// A message that has no id is returned as it is.
+    /// A message that has no id, or has this one already, is returned as it is.
     #[must_use]
     pub fn with_id(&self, id: Id) -> Self {
-        let Some((_, at)) = self.head.id.clone() else {
+        let Some((_, at)) = self.head.id.clone().filter(|(own, _)| *own != id) else {
             return self.clone();
         };
-        let text = match &id {
-            Id::Number(number) => number.to_string(),
-            Id::Text(_) => id.to_string(),
-        };
-        let mut edited = self.spliced(&at, text.as_bytes());
-        edited.head.id = Some((id, at.start..at.start + text.len() as u32));
+        let text = id.to_string();
+        // Texts are always written.
+        let Ok(mut edited) = self.spliced(&[(at, With::Text(&text))]) else { return self.clone() };
+        if let Some((own, _)) = &mut edited.head.id {
+            *own = id;
+        }
         edited
+    }
+
+    /// The same message with other parameters, or another result, under this id if it has any:
+    /// both at once, because what is long is copied each time.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it has no parameters and no result.
+    pub fn with_object(&self, id: &Id, with: &Object<'_>) -> Result<Self, ParseError> {
+        let body = self.head.body.clone().ok_or(ParseError::Envelope("no parameters"))?;
+        let body = (body, With::Object(with));
+        let text = id.to_string();
+        let mut edited = match &self.head.id {
+            Some((own, at)) if own != id => {
+                let id = (at.clone(), With::Text(&text));
+                let edits = if at.start < body.0.start { [id, body] } else { [body, id] };
+                self.spliced(&edits)?
+            }
+            _ => return self.spliced(&[body]),
+        };
+        if let Some((own, _)) = &mut edited.head.id {
+            own.clone_from(id);
+        }
+        Ok(edited)
     }
 
     /// The same message with one part of its body, as [`read`](Self::read) lent it, written anew.
     pub fn with_part(&self, part: &RawValue, with: &impl Serialize) -> Result<Self, ParseError> {
         let body = self.head.body.as_ref().ok_or(ParseError::Envelope("no parameters"))?;
-        let inside = self.raw.get(body.start as usize..body.end as usize).unwrap_or_default();
+        let inside = self.text(body).unwrap_or_default().as_bytes();
         let part = part.get().as_bytes();
         let range = part.as_ptr_range();
         if !(inside.as_ptr_range().start <= range.start && range.end <= inside.as_ptr_range().end) {
@@ -237,7 +278,7 @@ impl Message {
         }
         let start = (range.start as usize - self.raw.as_ptr() as usize) as u32;
         let at = start..start + part.len() as u32;
-        Ok(self.spliced(&at, &serde_json::to_vec(with)?))
+        self.spliced(&[(at, With::Text(&serde_json::to_string(with)?))])
     }
 
     /// The same message with other parameters, or another result.
@@ -247,34 +288,33 @@ impl Message {
     /// [`ParseError`] where it has none, or they cannot be written.
     pub fn with_body(&self, with: &impl Serialize) -> Result<Self, ParseError> {
         let body = self.head.body.as_ref().ok_or(ParseError::Envelope("no parameters"))?;
-        Ok(self.spliced(body, &serde_json::to_vec(with)?))
+        self.spliced(&[(body.clone(), With::Text(&serde_json::to_string(with)?))])
     }
 
-    /// Replaces one value.  Spans around it grow, spans after it move.
-    fn spliced(&self, at: &Span, with: &[u8]) -> Self {
-        let grown = with.len() as i64 - i64::from(at.end - at.start);
-        let moved = |place: u32| (i64::from(place) + grown) as u32;
-        let adjust = |span: &Span| match () {
-            () if span.end <= at.start => span.clone(),
-            () if at.end <= span.start => moved(span.start)..moved(span.end),
-            () => span.start..moved(span.end),
-        };
+    /// Replaces values, which are named in their order.  Spans around them grow, spans after them
+    /// move.
+    fn spliced(&self, edits: &[(Span, With<'_>)]) -> Result<Self, ParseError> {
+        let len = edits.iter().map(|(_, with)| with.len_about()).sum::<usize>();
+        let mut out = String::with_capacity(self.raw.len() + len);
         let mut head = self.head.clone();
-        head.id = head.id.map(|(id, span)| (id, adjust(&span)));
-        head.body = head.body.as_ref().map(adjust);
-        if let Some(Text::At(span)) = &mut head.method {
-            *span = adjust(span);
+        let mut from = 0;
+        for (at, with) in edits {
+            out.push_str(self.text(&(from..at.start)).unwrap_or_default());
+            let start = out.len();
+            with.write(&mut out)?;
+            from = at.end;
+            head.grow(start as u32 + at.end - at.start, out.len() as u32);
         }
-        Self { raw: splice(&self.raw, at, with), head }
+        out.push_str(self.raw.get(from as usize..).unwrap_or_default());
+        Ok(Self { raw: out.into(), head })
     }
 
     fn write(outgoing: &impl Serialize) -> Result<Self, ParseError> {
-        Self::parse(serde_json::to_vec(outgoing)?)
+        Self::parse(serde_json::to_string(outgoing)?)
     }
 
     fn text(&self, span: &Span) -> Option<&str> {
-        let bytes = self.raw.get(span.start as usize..span.end as usize)?;
-        std::str::from_utf8(bytes).ok()
+        self.raw.get(span.start as usize..span.end as usize)
     }
 }
 
@@ -288,51 +328,6 @@ impl fmt::Debug for Message {
             .field("bytes", &self.raw.len())
             .finish()
     }
-}
-
-// === impl Head ===
-
-impl Head {
-    fn read(raw: &str) -> Result<Self, ParseError> {
-        let envelope: Envelope<'_> = serde_json::from_str(raw)?;
-        // To serde an array of the members in order would do as well.
-        if !is_object(raw) {
-            return Err(ParseError::Envelope("not an object"));
-        }
-        if envelope.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
-            return Err(ParseError::Envelope("`jsonrpc` is not \"2.0\""));
-        }
-        let method = envelope.method.map(|method| read_text(raw, method)).transpose()?;
-        let id = match envelope.id {
-            // An error about a request whose id could not be read: no schema allows the null, but
-            // SDKs write it, as JSON-RPC 2.0 tells them to.
-            Some(id) if id.get() == "null" && envelope.error.is_some() && method.is_none() => None,
-            id => id.map(|id| read_id(raw, id)).transpose()?,
-        };
-        let (kind, body) = match (&method, envelope.result, envelope.error) {
-            (Some(_), None, None) => {
-                check_params(envelope.params)?;
-                let kind = if id.is_some() { Kind::Request } else { Kind::Notification };
-                (kind, envelope.params)
-            }
-            (None, Some(_), None) if id.is_none() => {
-                return Err(ParseError::Envelope("a result needs an `id`"));
-            }
-            (None, Some(result), None) => (Kind::Response, Some(result)),
-            (None, None, Some(error)) if error.get().starts_with('{') => (Kind::Error, Some(error)),
-            (None, None, Some(_)) => {
-                return Err(ParseError::Envelope("`error` is not an object"));
-            }
-            _ => {
-                return Err(ParseError::Envelope("want one of `method`, `result`, `error`"));
-            }
-        };
-        Ok(Self { kind, id, method, body: body.map(|body| span_of(raw, body.get())) })
-    }
-}
-
-fn is_object(json: &str) -> bool {
-    json.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
 }
 
 /// The parts of a batch, unread.  What is too long is not kept: its parts may be as many as bytes.
@@ -371,66 +366,29 @@ fn read_batch(raw: &str, len_max: usize) -> Result<Vec<&RawValue>, ParseError> {
     Ok(read)
 }
 
-/// MCP's parameters are objects (JSON-RPC 2.0 would take arrays too).
-fn check_params(params: Option<&RawValue>) -> Result<(), ParseError> {
-    match params {
-        // SDKs of some languages write a missing member as null.
-        Some(params) if !params.get().starts_with('{') && params.get() != "null" => {
-            Err(ParseError::Envelope("`params` is not an object"))
+/// What takes a value's place.
+enum With<'a> {
+    Text(&'a str),
+    Object(&'a Object<'a>),
+}
+
+impl With<'_> {
+    fn len_about(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Object(object) => object.len_about(),
         }
-        _ => Ok(()),
     }
-}
 
-/// The members JSON-RPC knows.  Each is kept raw: serde refuses a second copy of any of them.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// Tells a member that is `null` from one that is missing.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
-}
-
-fn read_id(raw: &str, id: &RawValue) -> Result<(Id, Span), ParseError> {
-    let wrong = ParseError::Envelope("`id` is neither a string nor an integer of 64 bits");
-    Id::read(id.get()).map(|read| (read, span_of(raw, id.get()))).ok_or(wrong)
-}
-
-fn read_text(raw: &str, text: &RawValue) -> Result<Text, ParseError> {
-    let inner = text.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner {
-        Some(plain) if !plain.contains('\\') => Ok(Text::At(span_of(raw, plain))),
-        Some(_) => serde_json::from_str(text.get())
-            .map(Text::Apart)
-            .map_err(|_| ParseError::Envelope("`method` is not a Unicode text")),
-        None => Err(ParseError::Envelope("`method` is not a string")),
+    fn write(&self, out: &mut String) -> Result<(), ParseError> {
+        match self {
+            Self::Text(text) => {
+                out.push_str(text);
+                Ok(())
+            }
+            Self::Object(object) => object.write(out),
+        }
     }
-}
-
-fn span_of(whole: &str, part: &str) -> Span {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    start as u32..(start + part.len()) as u32
-}
-
-fn splice(raw: &Bytes, at: &Span, with: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(raw.len() + with.len());
-    out.extend_from_slice(&raw.slice(..at.start as usize));
-    out.extend_from_slice(with);
-    out.extend_from_slice(&raw.slice(at.end as usize..));
-    out.freeze()
 }
 
 #[derive(Serialize)]

@@ -4,15 +4,110 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, Visitor},
+    de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::ParseError;
+use crate::{ParseError, skim::Skim};
 
 /// The members of an object, in the order in which they are written.
 #[derive(Debug, Default)]
-pub struct Object<'a>(Vec<(String, Cow<'a, RawValue>)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+/// A value: as it stands in what was read, or our own.
+#[derive(Debug)]
+enum Value<'a> {
+    At(&'a str),
+    Own(Box<RawValue>),
+}
+
+impl Value<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::At(text) => text,
+            Self::Own(own) => own.get(),
+        }
+    }
+
+    /// None of what is not JSON, which does not come here.
+    fn raw(&self) -> Option<&RawValue> {
+        match self {
+            Self::At(text) => serde_json::from_str(text).ok(),
+            Self::Own(own) => Some(own),
+        }
+    }
+}
+
+/// The members of these names, as they are written: what views of a message are made of, where
+/// the rest of it may be long.
+///
+/// # Errors
+///
+/// [`ParseError`] where it is no object, or has one of them twice.
+pub fn pick<'a, const N: usize>(
+    json: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], ParseError> {
+    let mut found = [None; N];
+    each_member(json, |name, value| {
+        for (it, found) in names.iter().zip(&mut found) {
+            if *it == name && found.replace(value).is_some() {
+                return Err(serde_json::Error::custom(format!("duplicate field `{it}`")).into());
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The elements of an array, as they are written.
+///
+/// # Errors
+///
+/// [`ParseError`] where it is none.
+pub fn elements(json: &str) -> Result<Vec<&str>, ParseError> {
+    let (mut skim, mut found) = (Skim::new(json), Vec::new());
+    let mut elements = skim.open_array();
+    while let Some(open) = &mut elements {
+        match open.next(&mut skim, usize::MAX) {
+            Some(Some(at)) => found.push(json.get(at).unwrap_or_default()),
+            Some(None) if skim.is_over() => return Ok(found),
+            Some(None) | None => break,
+        }
+    }
+    // As with objects.
+    let slow: Vec<&RawValue> = serde_json::from_str(json)?;
+    Ok(slow.into_iter().map(RawValue::get).collect())
+}
+
+/// Goes through the members of an object.
+fn each_member<'a>(
+    json: &'a str,
+    mut each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), ParseError>,
+) -> Result<(), ParseError> {
+    let mut skim = Skim::new(json);
+    let mut members = skim.open_object();
+    while let Some(open) = &mut members {
+        match open.next(&mut skim, usize::MAX) {
+            Some(Some((name, value))) => {
+                let (Some(name), Some(value)) = (json.get(name), json.get(value)) else { break };
+                each(unescaped(name)?, value)?;
+            }
+            Some(None) if skim.is_over() => return Ok(()),
+            Some(None) | None => break,
+        }
+    }
+    // No object, or one that only a slower reader can follow: its words, and its members.
+    let object: Slow<'a> = serde_json::from_str(json)?;
+    object.0.into_iter().try_for_each(|(name, value)| each(name.into(), value.get()))
+}
+
+fn unescaped(name: &str) -> Result<Cow<'_, str>, ParseError> {
+    match name.contains('\\') {
+        false => Ok(Cow::Borrowed(name)),
+        true => Ok(Cow::Owned(serde_json::from_str(&format!("\"{name}\""))?)),
+    }
+}
 
 impl<'a> Object<'a> {
     /// An object, of which no member is read yet.
@@ -21,12 +116,31 @@ impl<'a> Object<'a> {
     ///
     /// [`ParseError`] where it is none.
     pub fn read(json: &'a RawValue) -> Result<Self, ParseError> {
-        Ok(serde_json::from_str(json.get())?)
+        Self::parse(json.get())
+    }
+
+    /// The same of a text.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where it is no object.
+    pub fn parse(json: &'a str) -> Result<Self, ParseError> {
+        let mut members = Vec::new();
+        each_member(json, |name, value| {
+            members.push((name, Value::At(value)));
+            Ok(())
+        })?;
+        Ok(Self(members))
     }
 
     /// A member; of several by one name the last, as most readers do.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0.iter().rev().find(|(it, _)| it == name).map(|(_, value)| &**value)
+        self.0.iter().rev().find(|(it, _)| it == name).and_then(|(_, value)| value.raw())
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(it, _)| it == name)
     }
 
     /// A member that is text.
@@ -37,7 +151,7 @@ impl<'a> Object<'a> {
     /// Takes members away; whether any was there.
     pub fn remove(&mut self, names: &[&str]) -> bool {
         let before = self.0.len();
-        self.0.retain(|(it, _)| !names.contains(&it.as_str()));
+        self.0.retain(|(it, _)| !names.contains(&&**it));
         self.0.len() < before
     }
 
@@ -48,13 +162,13 @@ impl<'a> Object<'a> {
     ///
     /// [`ParseError`] where the value cannot be written.
     pub fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), ParseError> {
-        let value = Cow::Owned(raw(value)?);
+        let value = Value::Own(raw(value)?);
         let at = self.0.iter().position(|(it, _)| it == name);
         let mut seen = false;
         self.0.retain(|(it, _)| it != name || !std::mem::replace(&mut seen, true));
         match at.and_then(|at| self.0.get_mut(at)) {
             Some(member) => member.1 = value,
-            None => self.0.push((name.to_owned(), value)),
+            None => self.0.push((name.to_owned().into(), value)),
         }
         Ok(())
     }
@@ -80,8 +194,9 @@ impl<'a> Object<'a> {
     ) -> Result<bool, ParseError> {
         let mut edited = false;
         for (_, value) in &mut self.0 {
-            if let Some(new) = edit(value)? {
-                (*value, edited) = (Cow::Owned(new), true);
+            let Some(old) = value.raw() else { continue };
+            if let Some(new) = edit(old)? {
+                (*value, edited) = (Value::Own(new), true);
             }
         }
         Ok(edited)
@@ -89,7 +204,7 @@ impl<'a> Object<'a> {
 
     /// The members, in their order.
     pub fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+        self.0.iter().filter_map(|(name, value)| Some((&**name, value.raw()?)))
     }
 
     /// Whether it has no members.
@@ -99,7 +214,7 @@ impl<'a> Object<'a> {
 
     /// Their values.
     pub fn values(&self) -> impl Iterator<Item = &RawValue> {
-        self.0.iter().map(|(_, value)| &**value)
+        self.0.iter().filter_map(|(_, value)| value.raw())
     }
 
     /// The object, written.
@@ -108,15 +223,46 @@ impl<'a> Object<'a> {
     ///
     /// [`ParseError`] where it cannot be.
     pub fn to_raw(&self) -> Result<Box<RawValue>, ParseError> {
-        raw(self)
+        let mut out = String::new();
+        self.write(&mut out)?;
+        Ok(RawValue::from_string(out)?)
+    }
+
+    /// How long it is when written, at most, as long as no name has escapes.
+    pub(crate) fn len_about(&self) -> usize {
+        let member = |(name, value): &(Cow<'_, str>, Value<'_>)| name.len() + value.text().len();
+        2 + self.0.iter().map(|it| 4 + member(it)).sum::<usize>()
+    }
+
+    pub(crate) fn write(&self, out: &mut String) -> Result<(), ParseError> {
+        out.push('{');
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            if 0 < at {
+                out.push(',');
+            }
+            if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f)) {
+                out.push_str(&serde_json::to_string(name)?);
+            } else {
+                out.push('"');
+                out.push_str(name);
+                out.push('"');
+            }
+            out.push(':');
+            out.push_str(value.text());
+        }
+        out.push('}');
+        Ok(())
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+/// The members of an object that was read the long way.
+struct Slow<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Slow<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Object<'de>;
+            type Value = Slow<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -124,19 +270,27 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    members.push((name, Cow::Borrowed(value)));
+                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+                    members.push(member);
                 }
-                Ok(Object(members))
+                Ok(Slow(members))
             }
         }
         from.deserialize_map(Members)
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Slow(members) = Slow::deserialize(from)?;
+        let members = members.into_iter();
+        Ok(Self(members.map(|(name, value)| (name.into(), Value::At(value.get()))).collect()))
+    }
+}
+
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value.raw())))
     }
 }
 

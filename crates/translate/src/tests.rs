@@ -327,7 +327,7 @@ mod up {
     fn heard(method: &str, result: &str) -> String {
         let said = message(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
         let info = RawValue::from_string(r#"{"name":"s"}"#.to_owned()).unwrap();
-        up::answer(method, &said, Some(&info)).body().unwrap().to_owned()
+        up::answer(method, &said, &Id::from(1), Some(&info)).body().unwrap().to_owned()
     }
 
     const META: &str = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s"}}"#;
@@ -365,7 +365,8 @@ mod up {
         for (code, expect) in [(-32002, -32602), (-32021, -32603), (-32042, -32603), (7, 7)] {
             let error = RpcError::new(code, "no").with_data(&serde_json::json!({ "uri": "u" }));
             let said = Message::error(Some(&Id::from(1)), &error).unwrap();
-            let heard = up::answer("resources/read", &said, None);
+            let heard = up::answer("resources/read", &said, &Id::from("7"), None);
+            assert_eq!(heard.id(), Some(&Id::from("7")));
             assert_eq!(
                 heard.body().unwrap(),
                 format!(r#"{{"code":{expect},"message":"no","data":{{"uri":"u"}}}}"#)
@@ -394,7 +395,8 @@ mod up {
             r#"{"_meta":{"progressToken":9,"traceparent":"00"}}"#
         );
         let none = message(r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#);
-        assert_eq!(up::request(&none, &Id::from(9)).unwrap().as_bytes(), none.as_bytes());
+        let none_of_9 = none.with_id(Id::from(9));
+        assert_eq!(up::request(&none, &Id::from(9)).unwrap().as_bytes(), none_of_9.as_bytes());
     }
 
     #[test]

@@ -124,6 +124,13 @@ fn without_booleans(schema: &RawValue) -> Result<Option<Box<RawValue>>, ParseErr
 
 /// The result of `tools/call`.
 pub(crate) fn result(answer: &Message, to: ProtocolVersion) -> Result<Option<Message>, ParseError> {
+    // Most have nothing to change, and are long.
+    if let Ok([content, structured]) = answer.pick(["content", "structuredContent"])
+        && content.is_some_and(content::is_plain)
+        && structured.is_none_or(|it| it.starts_with('{') || !STRUCTURED_VALUE.is_new_to(to))
+    {
+        return Ok(None);
+    }
     let whole: &RawValue = answer.read()?;
     let mut result = Object::read(whole)?;
     let content = result.get("content");

@@ -177,7 +177,7 @@ fn check_field(name: &str, field: &Mirrored, says: &str) -> Result<(), Refusal> 
 fn check_params(
     fields: &Fields,
     tool: &ToolFields,
-    arguments: Option<&RawValue>,
+    arguments: Option<&str>,
 ) -> Result<(), Refusal> {
     for (name, value) in tool.values(arguments) {
         let mut all = fields.carried.iter().filter(|(field, _)| **field == *name.as_str());

@@ -11,8 +11,6 @@ use std::borrow::Cow;
 
 use hyper::header::HeaderName;
 use mcp_jsonrpc::{Message, modern::RequestMeta};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use transport_sse::base64;
 
 pub use index::{Index, IndexMax, Mirrors};
@@ -56,18 +54,13 @@ pub fn decode(field: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The parameters of a request, as far as they are mirrored, or say what request it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct View<'a> {
-    #[serde(borrow, default, rename = "_meta")]
     pub(crate) meta: Option<RequestMeta<'a>>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "taskId")]
-    task: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(crate) arguments: Option<&'a RawValue>,
+    name: Option<&'a str>,
+    uri: Option<&'a str>,
+    task: Option<&'a str>,
+    pub(crate) arguments: Option<&'a str>,
 }
 
 /// What a request is about.
@@ -86,7 +79,13 @@ impl<'a> View<'a> {
     pub(crate) fn of(message: &'a Message) -> Result<Self, mcp_jsonrpc::ParseError> {
         match message.body() {
             None | Some("null") => Ok(Self::default()),
-            Some(_) => message.read(),
+            Some(_) => {
+                let names = ["_meta", "name", "uri", "taskId", "arguments"];
+                let [meta, name, uri, task, arguments] = message.pick(names)?;
+                let meta = meta.map(serde_json::from_str).transpose()?.flatten();
+                let arguments = arguments.filter(|it| *it != "null");
+                Ok(Self { meta, name, uri, task, arguments })
+            }
         }
     }
 
@@ -99,7 +98,7 @@ impl<'a> View<'a> {
             "tasks/get" | "tasks/update" | "tasks/cancel" => ("taskId", self.task),
             _ => return Subject::None,
         };
-        let text = value.and_then(|value| text_of(value.get()));
+        let text = value.and_then(text_of);
         text.filter(|text| !text.is_empty()).map_or(Subject::Missing(key), Subject::Named)
     }
 }

@@ -2,7 +2,7 @@
 //! the request is sent once more with the answers (2026-07-28, multi round-trip requests).  What it
 //! does in the background is `task.rs`'s.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use mcp_jsonrpc::{
@@ -143,9 +143,13 @@ pub(super) async fn ask(
 fn asks(answer: &Message) -> bool {
     answer.kind() == Kind::Response
         && answer.mentions("resultType")
-        && answer
-            .read::<Outcome<'_>>()
-            .is_ok_and(|it| it.result_type.is_some_and(|kind| kind != "complete"))
+        && answer.pick(["resultType"]).is_ok_and(|[kind]| kind.is_some_and(is_not_over))
+}
+
+/// Whether a `resultType` says that more is to come.
+fn is_not_over(kind: &str) -> bool {
+    kind != r#""complete""#
+        && serde_json::from_str::<Cow<'_, str>>(kind).is_ok_and(|kind| kind != "complete")
 }
 
 impl Asking {
@@ -415,7 +419,7 @@ impl Asking {
     }
 
     pub(super) fn last(&self, answer: &Message) -> Message {
-        down::answer(&self.method, &answer.with_id(self.id.clone()), self.hello.version)
+        down::answer(&self.method, answer, &self.id, self.hello.version)
     }
 
     /// Says that what its user was sent for is done, and the answer.

@@ -105,7 +105,7 @@ impl Call {
         if self.parked.as_task {
             message = up::as_task(&message).map_err(unwritten)?;
         }
-        let mut exchange = pooled.exchange(message.with_id(ours));
+        let mut exchange = pooled.exchange(message);
         let fields = self.request.carried.iter();
         // Those of 2026-07-28 mirror a body that is another one now.
         let others = fields.filter(|(name, _)| !name.to_ascii_lowercase().starts_with("mcp-"));
@@ -270,7 +270,7 @@ impl Call {
         self.done = true;
         let info = self.known.as_ref().and_then(|known| known.server_info.as_deref());
         let method = self.request.message.method().unwrap_or_default();
-        Some(Ok(up::answer(method, &answer.with_id(self.id.clone()), info)))
+        Some(Ok(up::answer(method, &answer, &self.id, info)))
     }
 
     fn lacks(&self, capabilities: &Value) -> Result<Message, TransportError> {

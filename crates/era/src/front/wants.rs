@@ -57,26 +57,22 @@ impl Wants {
     ///
     /// What its client is answered.
     pub(super) fn read(message: &Message) -> Result<Self, RpcError> {
-        #[derive(Default, Deserialize)]
-        struct Params<'a> {
-            #[serde(borrow, default, rename = "_meta")]
-            meta: Option<modern::RequestMeta<'a>>,
-            #[serde(borrow, default, rename = "inputResponses")]
-            responses: Option<&'a RawValue>,
-            #[serde(borrow, default, rename = "requestState")]
-            state: Option<&'a RawValue>,
-        }
-        let params: Params<'_> = match message.body() {
-            None | Some("null") => Params::default(),
-            Some(_) => message.read().map_err(|error| invalid(format!("`params`: {error}")))?,
+        let unread = |error| invalid(format!("`params`: {error}"));
+        let [meta, responses, state] = match message.body() {
+            None | Some("null") => [None; 3],
+            Some(_) => message.pick(["_meta", "inputResponses", "requestState"]).map_err(unread)?,
         };
-        let meta = params.meta.unwrap_or_default();
-        let state = params.state.map(|state| {
-            let text = serde_json::from_str::<String>(state.get());
+        let read = |error: serde_json::Error| unread(error.into());
+        let meta: Option<modern::RequestMeta<'_>> =
+            meta.map(serde_json::from_str).transpose().map_err(read)?.flatten();
+        let meta = meta.unwrap_or_default();
+        let state = state.filter(|state| *state != "null").map(|state| {
+            let text = serde_json::from_str::<String>(state);
             text.map_err(|_| invalid("`requestState` is no string"))
         });
         let state = state.transpose()?;
-        let responses = params.responses.map(ToOwned::to_owned);
+        let responses: Option<Box<RawValue>> =
+            responses.map(serde_json::from_str).transpose().map_err(read)?.flatten();
         Ok(Self {
             can: Can::read(meta.capabilities)?,
             client_info: meta.client_info.map(ToOwned::to_owned),

@@ -86,3 +86,67 @@ fn a_message_that_is_kept_keeps_nothing_else() {
     drop(message);
     assert!(buffer.is_unique());
 }
+
+#[test]
+fn id_and_body_are_written_anew_together() {
+    for raw in [
+        r#"{"id":1,"params":{ "a":{"b":"ü"},"c\"":[1e400] , "d":"\u0041"},"method":"m","jsonrpc":"2.0"}"#,
+        r#"{"method":"m","params":{ "a":{"b":"ü"},"c\"":[1e400] , "d":"\u0041"},"jsonrpc":"2.0", "id" : 1}"#,
+    ] {
+        let message = Message::parse(raw).unwrap();
+        let mut object = message.object().unwrap();
+        assert!(object.remove(&["a"]) && object.has("d") && !object.has("a"));
+        object.set("e", &"x\n").unwrap();
+        let body = r#"{"c\"":[1e400],"d":"\u0041","e":"x\n"}"#;
+        let old = message.body().unwrap();
+        for (id, text) in [(Id::from("a-longer-one"), "\"a-longer-one\""), (Id::from(1), "1")] {
+            let edited = message.with_object(&id, &object).unwrap();
+            let want = raw.replace(old, body).replacen("1,\"p", &format!("{text},\"p"), 1);
+            assert_eq!(edited.as_bytes(), &want.replace(": 1}", &format!(": {text}}}")));
+            assert_eq!(edited.id(), Some(&id));
+            check_same(&edited);
+            check_same(&edited.with_id(Id::from(-12345)));
+        }
+    }
+    let told = Message::parse(r#"{"jsonrpc":"2.0","method":"m","params":{}}"#).unwrap();
+    let edited = told.with_object(&Id::from(1), &told.object().unwrap()).unwrap();
+    assert_eq!(edited.as_bytes(), told.as_bytes());
+}
+
+#[test]
+fn members_are_found_by_name_wherever_they_are() {
+    let raw =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"a":1}, "\u0061" : [2] ,"b":"}","c":null}}"#;
+    let message = Message::parse(raw).unwrap();
+    assert_eq!(
+        message.pick(["b", "a", "d", "c"]).unwrap(),
+        [Some(r#""}""#), Some("[2]"), None, Some("null")]
+    );
+    let twice = Message::parse(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2,"b":3}}"#).unwrap();
+    assert!(twice.pick(["a"]).unwrap_err().to_string().contains("duplicate field `a`"));
+    assert_eq!(twice.pick(["b"]).unwrap(), [Some("3")]);
+    let array = Message::parse(r#"{"jsonrpc":"2.0","id":1,"result":[]}"#).unwrap();
+    assert!(array.pick(["a"]).is_err() && array.object().is_err());
+    // Deeper than is counted: the long way.
+    let limits = mcp_jsonrpc::Limits { depth_max: 4096, ..mcp_jsonrpc::Limits::default() };
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let raw = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"deep":{deep},"a":1}}}}"#);
+    let message = Message::parse_within(raw, &limits).unwrap();
+    assert_eq!(message.pick(["a", "deep"]).unwrap(), [Some("1"), Some(&*deep)]);
+    assert_eq!(message.object().unwrap().to_raw().unwrap().get(), message.body().unwrap());
+}
+
+#[test]
+fn elements_are_as_they_are_written() {
+    use mcp_jsonrpc::object::elements;
+    assert_eq!(
+        elements(r#" [ {"a":[1]} ,2, "],[" ] "#).unwrap(),
+        [r#"{"a":[1]}"#, "2", r#""],[""#]
+    );
+    assert!(elements("[ ]").unwrap().is_empty());
+    for none in ["{}", "[1,]", "[,1]", "[1 2]", "[1", "1", "", "[] 1"] {
+        assert!(elements(none).is_err(), "{none}");
+    }
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    assert_eq!(elements(&format!("[1,{deep}]")).unwrap(), ["1", &deep]);
+}

@@ -39,7 +39,7 @@ pub struct Said<'a> {
 /// [`ParseError`] where it is no request, or `params` or `_meta` is no object.
 pub fn request(message: &Message, said: &Said<'_>) -> Result<Message, ParseError> {
     let body = message.body().filter(|body| *body != "null").unwrap_or("{}");
-    let mut params: Object<'_> = serde_json::from_str(body)?;
+    let mut params = Object::parse(body)?;
     params.remove(&["task"]);
     let own = params.get("_meta").filter(|own| own.get() != "null").map(ToOwned::to_owned);
     let mut meta = own.as_deref().map(Object::read).transpose()?.unwrap_or_default();
@@ -58,7 +58,7 @@ pub fn request(message: &Message, said: &Said<'_>) -> Result<Message, ParseError
     let no_request = ParseError::Envelope("no request");
     let (Some(id), Some(method)) = (id, method) else { return Err(no_request) };
     match message.body() {
-        Some(_) => message.with_body(&params),
+        Some(_) => message.with_object(id, &params),
         None => Message::request(id, method, &params),
     }
 }
@@ -151,27 +151,29 @@ pub fn initialized(
     Message::response(id, &result)
 }
 
-/// The server's answer to a request by this method, as its client hears it.
+/// The server's answer to a request by this method, as its client hears it who has made it under
+/// this id.
 #[must_use]
-pub fn answer(method: &str, answer: &Message, client: ProtocolVersion) -> Message {
+pub fn answer(method: &str, answer: &Message, id: &Id, client: ProtocolVersion) -> Message {
     let edited = match answer.kind() {
-        Kind::Response => result(answer),
+        Kind::Response => result(answer, id),
         Kind::Error => error(method, answer),
         Kind::Request | Kind::Notification => return answer.clone(),
     };
     // What cannot be read is malformed in every revision: its reader has the last word.
     let answer = edited.ok().flatten().unwrap_or_else(|| answer.clone());
+    let answer = answer.with_id(id.clone());
     match Bridge::between(client, VERSION) {
         Some(bridge) => bridge.answer(method, &answer),
         None => answer,
     }
 }
 
-fn result(answer: &Message) -> Result<Option<Message>, ParseError> {
-    let mut result: Object<'_> = answer.read()?;
+fn result(answer: &Message, id: &Id) -> Result<Option<Message>, ParseError> {
+    let mut result = answer.object()?;
     let mut edited = result.remove(&["resultType", "ttlMs", "cacheScope"]);
     edited |= own_meta(&mut result)?;
-    if edited { answer.with_body(&result).map(Some) } else { Ok(None) }
+    if edited { answer.with_object(id, &result).map(Some) } else { Ok(None) }
 }
 
 /// Takes out of `_meta` what is of one hop; whether anything was.

@@ -29,17 +29,17 @@ const CACHEABLE: [&str; 6] = [
     "resources/read",
 ];
 
-/// A client's request as a server with a handshake takes it: without what its session says, and
-/// with this token where the client wants to hear of progress.
+/// A client's request as a server with a handshake takes it: without what its session says, under
+/// this id, and with it as its token where the client wants to hear of progress.
 ///
 /// # Errors
 ///
 /// [`ParseError`] where `params` or `_meta` is no object.
-pub fn request(message: &Message, token: &Id) -> Result<Message, ParseError> {
+pub fn request(message: &Message, id: &Id) -> Result<Message, ParseError> {
     let Some(body) = message.body().filter(|body| *body != "null") else {
-        return Ok(message.clone());
+        return Ok(message.with_id(id.clone()));
     };
-    let mut params: Object<'_> = serde_json::from_str(body)?;
+    let mut params = Object::parse(body)?;
     let mut edited = params.remove(&["inputResponses", "requestState"]);
     if message.method() == Some("tools/call") {
         edited |= params.remove(&["task"]);
@@ -47,8 +47,8 @@ pub fn request(message: &Message, token: &Id) -> Result<Message, ParseError> {
     if let Some(own) = params.get("_meta").filter(|own| own.get() != "null") {
         let mut meta = Object::read(own)?;
         let mut changed = meta.remove(&OF_ONE_HOP);
-        if meta.get("progressToken").is_some() {
-            meta.set("progressToken", token)?;
+        if meta.has("progressToken") {
+            meta.set("progressToken", id)?;
             changed = true;
         }
         if changed {
@@ -60,27 +60,30 @@ pub fn request(message: &Message, token: &Id) -> Result<Message, ParseError> {
             edited = true;
         }
     }
-    if edited { message.with_body(&params) } else { Ok(message.clone()) }
+    if edited { message.with_object(id, &params) } else { Ok(message.with_id(id.clone())) }
 }
 
-/// A server's answer to a request by this method, as a client of 2026-07-28 hears it.
+/// A server's answer to a request by this method, as a client of 2026-07-28 hears it who has made
+/// it under this id.
 #[must_use]
-pub fn answer(method: &str, answer: &Message, server_info: Option<&RawValue>) -> Message {
+pub fn answer(method: &str, answer: &Message, id: &Id, server_info: Option<&RawValue>) -> Message {
     let edited = match answer.kind() {
-        Kind::Response => result(method, answer, server_info),
+        Kind::Response => result(method, answer, id, server_info).map(Some),
         Kind::Error => error(answer),
         Kind::Request | Kind::Notification => Ok(None),
     };
     // What cannot be read is malformed in every revision: its reader has the last word.
-    edited.ok().flatten().unwrap_or_else(|| answer.clone())
+    let answer = edited.ok().flatten().unwrap_or_else(|| answer.clone());
+    answer.with_id(id.clone())
 }
 
 fn result(
     method: &str,
     answer: &Message,
+    id: &Id,
     server_info: Option<&RawValue>,
-) -> Result<Option<Message>, ParseError> {
-    let mut result: Object<'_> = answer.read()?;
+) -> Result<Message, ParseError> {
+    let mut result = answer.object()?;
     if method == "tools/list"
         && let Some(tools) = result.get("tools")
         && let Some(tools) = edit_array(tools, |_, tool| without_execution(tool))?
@@ -90,7 +93,7 @@ fn result(
     result.set("resultType", &"complete")?;
     if CACHEABLE.contains(&method) {
         for (name, value) in [("ttlMs", json!(0)), ("cacheScope", json!("private"))] {
-            if result.get(name).is_none() {
+            if !result.has(name) {
                 result.set(name, &value)?;
             }
         }
@@ -106,7 +109,7 @@ fn result(
         let meta = meta.to_raw()?;
         result.set("_meta", &meta)?;
     }
-    answer.with_body(&result).map(Some)
+    answer.with_object(id, &result)
 }
 
 fn without_execution(tool: &RawValue) -> Result<Edit, ParseError> {

@@ -124,10 +124,10 @@ impl ToolFields {
     /// the argument is absent or null, or of no type that is mirrored.
     pub(crate) fn values<'a>(
         &'a self,
-        arguments: Option<&'a RawValue>,
+        arguments: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a HeaderName, Option<Written<'a>>)> {
         self.0.iter().map(move |field| {
-            let value = arguments.and_then(|it| find(it.get(), &field.path));
+            let value = arguments.and_then(|it| find(it, &field.path));
             (&field.name, value.and_then(written))
         })
     }
@@ -135,7 +135,7 @@ impl ToolFields {
     /// The fields of a call with these arguments, encoded.
     pub(crate) fn mirror(
         &self,
-        arguments: Option<&RawValue>,
+        arguments: Option<&str>,
     ) -> Result<Vec<(HeaderName, String)>, NotMirrored> {
         let present = self.values(arguments).filter_map(|(name, value)| Some((name, value?)));
         let field = |(name, value): (&HeaderName, Written<'_>)| {

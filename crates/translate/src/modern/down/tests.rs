@@ -123,15 +123,15 @@ fn answers_hold_what_their_client_knows() {
     ] {
         let said = message(&format!(r#"{{"jsonrpc":"2.0","id":1,{said}}}"#));
         let expect = format!(r#"{{"jsonrpc":"2.0","id":1,{expect}}}"#);
-        assert_eq!(text(&answer(method, &said, to)), expect, "{method}");
+        assert_eq!(text(&answer(method, &said, said.id().unwrap(), to)), expect, "{method}");
     }
     let needs = message(
         r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32021,"message":"sampling","data":{"requiredCapabilities":{"sampling":{}}}}}"#,
     );
-    assert!(answer("tools/call", &needs, to).mentions(r#""isError":true"#));
-    assert!(answer("prompts/get", &needs, to).mentions("-32603"));
+    assert!(answer("tools/call", &needs, needs.id().unwrap(), to).mentions(r#""isError":true"#));
+    assert!(answer("prompts/get", &needs, needs.id().unwrap(), to).mentions("-32603"));
     let ours = message(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header"}}"#);
-    assert!(answer("tools/call", &ours, to).mentions("-32603"));
+    assert!(answer("tools/call", &ours, ours.id().unwrap(), to).mentions("-32603"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Questions of a server with a handshake, and the answers of a client of 2026-07-28.
 
-use mcp_jsonrpc::{Message, ParseError, RpcError};
+use mcp_jsonrpc::{Kind, Message, ParseError, RpcError};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -47,7 +47,7 @@ pub fn url_entries(answer: &Message) -> Option<Vec<Box<RawValue>>> {
         message: String,
         url: String,
     }
-    let error: RpcError = answer.read().ok()?;
+    let error: RpcError = (answer.kind() == Kind::Error).then(|| answer.read().ok())??;
     if error.code != RpcError::URL_ELICITATION_REQUIRED {
         return None;
     }
