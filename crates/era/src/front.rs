@@ -41,7 +41,9 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use self::{bound::Bound, listen::Listens, parked::Table, pool::Pool, session::Bridged};
+use self::{
+    bound::Bound, listen::Listens, parked::Table, pool::Pool, session::Bridged, wants::Cans,
+};
 
 /// How often sessions that nobody uses are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -167,6 +169,7 @@ pub(crate) struct Inner {
     behind: Arc<dyn Transport>,
     options: ArcSwap<FrontOptions>,
     pool: Pool,
+    cans: Cans,
     parked: Table,
     keyring: OnceLock<Keyring>,
     began: Instant,
@@ -194,6 +197,7 @@ impl Front {
         Self(Arc::new(Running(Arc::new(Inner {
             behind: inner,
             pool: Pool::default(),
+            cans: Cans::default(),
             parked: Table::new(),
             options: ArcSwap::from_pointee(options),
             keyring,

@@ -35,6 +35,9 @@ pub struct EventBody {
     chunks: Fuse<BoxStream<'static, Chunk>>,
     encoded: VecDeque<Bytes>,
     keep_alive: Duration,
+    /// When something was said last.
+    last: Instant,
+    /// Set no later than a comment is due; it is moved when it fires, not with each event.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -45,6 +48,7 @@ impl EventBody {
             chunks: chunks.boxed().fuse(),
             encoded: VecDeque::from([wire::KEEP_ALIVE]),
             keep_alive,
+            last: Instant::now(),
             timer: Box::pin(tokio::time::sleep(keep_alive)),
         }
     }
@@ -63,10 +67,15 @@ impl EventBody {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(cx));
+                    let due = self.last + self.keep_alive;
+                    if Instant::now() < due {
+                        self.timer.as_mut().reset(due);
+                        continue;
+                    }
                     self.encoded.push_back(wire::KEEP_ALIVE);
                 }
             }
-            self.timer.as_mut().reset(Instant::now() + self.keep_alive);
+            self.last = Instant::now();
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What a request of 2026-07-28 says about itself, and wants.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use mcp_jsonrpc::{Message, RpcError, modern};
 use serde::Deserialize;
@@ -12,6 +15,14 @@ const CAPABILITIES_LEN_MAX: usize = 8 << 10;
 /// How grave a log message may be, from the least.
 const LEVELS: [&str; 8] =
     ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// How many ways to say what a client can do are kept, read: clients say the same with each
+/// request, and there are few kinds of them.
+const CANS_MAX: usize = 64;
+
+/// What clients can do, by what they say of it.
+#[derive(Debug, Default)]
+pub(super) struct Cans(Mutex<HashMap<Box<str>, Can>>);
 
 /// What a request wants.
 #[derive(Debug)]
@@ -56,7 +67,7 @@ impl Wants {
     /// # Errors
     ///
     /// What its client is answered.
-    pub(super) fn read(message: &Message) -> Result<Self, RpcError> {
+    pub(super) fn read(message: &Message, cans: &Cans) -> Result<Self, RpcError> {
         let unread = |error| invalid(format!("`params`: {error}"));
         let [meta, responses, state] = match message.body() {
             None | Some("null") => [None; 3],
@@ -74,13 +85,36 @@ impl Wants {
         let responses: Option<Box<RawValue>> =
             responses.map(serde_json::from_str).transpose().map_err(read)?.flatten();
         Ok(Self {
-            can: Can::read(meta.capabilities)?,
+            can: cans.of(meta.capabilities)?,
             client_info: meta.client_info.map(ToOwned::to_owned),
             level: meta.log_level.map(Level::read).transpose()?,
             token: meta.progress.map(ToOwned::to_owned),
             // Answers to questions that nobody has asked yet are none to go on with.
             retry: state.map(|state| Retry { state, responses }),
         })
+    }
+}
+
+// === impl Cans ===
+
+impl Cans {
+    /// What a client can do that says this.
+    fn of(&self, declared: Option<&RawValue>) -> Result<Can, RpcError> {
+        let text = declared.map_or("{}", RawValue::get);
+        if let Some(known) = self.known().get(text) {
+            return Ok(known.clone());
+        }
+        let can = Can::read(text)?;
+        let mut known = self.known();
+        if CANS_MAX <= known.len() {
+            known.clear();
+        }
+        known.insert(text.into(), can.clone());
+        Ok(can)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Box<str>, Can>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,8 +126,7 @@ impl Can {
         self.roots || self.sampling || self.form || self.url
     }
 
-    fn read(declared: Option<&RawValue>) -> Result<Self, RpcError> {
-        let text = declared.map_or("{}", RawValue::get);
+    fn read(text: &str) -> Result<Self, RpcError> {
         if CAPABILITIES_LEN_MAX < text.len() {
             let words =
                 format!("the client's capabilities are more than {CAPABILITIES_LEN_MAX} bytes");
