@@ -130,7 +130,7 @@ fn mirrored(arguments: &str) -> Vec<(String, String)> {
         "n": { "type": "integer", "x-mcp-header": "N" },
     } }))
     .unwrap();
-    let fields = fields.mirror(Some(&arguments)).unwrap();
+    let fields = fields.mirror(Some(arguments)).unwrap();
     fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
