@@ -69,7 +69,8 @@ impl Bridged {
             let words = format!("2026-07-28 has no `{method}` that this server could answer");
             return refused(message, &RpcError::new(RpcError::METHOD_NOT_FOUND, words));
         }
-        let read = self.who(&exchange).and_then(|who| Ok((who, Wants::read(message, &self.front.cans)?)));
+        let read =
+            self.who(&exchange).and_then(|who| Ok((who, Wants::read(message, &self.front.cans)?)));
         let (who, mut wants) = match read {
             Ok(read) => read,
             Err(error) => return refused(message, &error),
@@ -190,7 +191,8 @@ impl Bridged {
             debug!(method, "a notification that 2026-07-28 does not have: dropped");
             return Ok(Reply::Accepted);
         }
-        let read = self.who(&exchange).and_then(|who| Ok((who, Wants::read(message, &self.front.cans)?)));
+        let read =
+            self.who(&exchange).and_then(|who| Ok((who, Wants::read(message, &self.front.cans)?)));
         let (who, wants) = read.map_err(|error| {
             TransportError::new(ErrorKind::Invalid(error.code), error.message.into_owned())
         })?;
