@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::server::{Ledger, Speaks, Upstream, child};
 use crate::{
     client::{Client, Front, capabilities},
-    process::all_gone,
+    process::{all_gone, until},
     rig::{Gateway, folder, servers},
 };
 
@@ -174,6 +174,20 @@ fn quick_to_restart(mut entry: Value, settings: &Value) -> Value {
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
+}
+
+/// Stops a process, and waits until it does nothing any more: the one of its threads that is told
+/// has to run before the others are.
+#[track_caller]
+fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    let is_stopped =
+        |stat: String| stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 't']));
+    until(&format!("{pid} to stop"), || {
+        let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let stats = |it: std::fs::DirEntry| std::fs::read_to_string(it.path().join("stat"));
+        threads.all(|it| stats(it).is_ok_and(is_stopped)).then_some(())
+    });
 }
 
 /// Who answered.

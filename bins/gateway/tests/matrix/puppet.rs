@@ -21,6 +21,9 @@ use crate::{
     schema::{self, Role},
 };
 
+/// What is heard when a call that hung was cancelled.
+pub(crate) const HUNG: &str = "hung";
+
 /// Writes one message to the client.
 pub(crate) type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -206,8 +209,10 @@ impl Puppet {
                     let id = said.id.clone();
                     let named = |it: &Said| it.param(&["requestId"]) == id;
                     let cancelled = self.wait("notifications/cancelled", named);
-                    // For whoever asks about it later.
-                    lock(&self.heard).extend(cancelled);
+                    // For whoever asks about it later; by another name, lest it be taken away from
+                    // a call that has not seen it yet.
+                    let hung = cancelled.map(|said| Said { method: Some(HUNG.to_owned()), ..said });
+                    lock(&self.heard).extend(hung);
                     self.more.notify_all();
                     return None;
                 }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{House, error_of, server::Speaks, signal};
+use super::{House, error_of, server::Speaks, signal, stop};
 use crate::{client::Front, process::all_gone};
 
 /// A child that is stopped is found by `ping`, ended and replaced, whatever it was doing.
@@ -14,7 +14,7 @@ fn a_child_hangs() {
         let house = House::new(Speaks::Stdio, &settings);
         let mut guest = house.guest(front);
         let from = house.ledger.lines().len();
-        signal(guest.pid, Signal::STOP);
+        stop(guest.pid);
         // Nobody has asked for anything.
         guest.hears_of_changes();
         all_gone(&[guest.pid]);
@@ -42,7 +42,7 @@ fn a_server_of_http_hangs() {
         let house = House::new(speaks, &settings);
         for front in [Front::Sse, Front::Unlistening] {
             let mut guest = house.guest(front);
-            signal(guest.pid, Signal::STOP);
+            stop(guest.pid);
             let id =
                 guest.client.begin_call("count", json!({ "key": format!("{front:?} stopped") }));
             let answer = guest.client.answer(id);

@@ -3,6 +3,7 @@
 use super::{Outcome, V03, V06, V11, odd, rows};
 use crate::{
     actor::{Actor, script},
+    puppet::HUNG,
     said::{inside, text},
 };
 
@@ -147,7 +148,7 @@ pub(super) fn cancelled(a: &mut Actor) -> Outcome {
     );
     a.forget(&id);
     // Under the server's id, whichever that is: it is what the call itself waits for.
-    a.run("x/do", "", r#"{"wait":"notifications/cancelled"}"#);
+    a.run("x/do", "", &format!(r#"{{"wait":"{HUNG}"}}"#));
     Outcome::Same
 }
 

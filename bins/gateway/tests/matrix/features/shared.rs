@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::{
     actor::{Actor, notification, script},
+    puppet::HUNG,
     said::inside,
 };
 
@@ -18,7 +19,7 @@ pub(super) fn cancelled(a: &mut Actor) -> Outcome {
         a.told("notifications/progress");
         a.notify("notifications/cancelled", &format!(r#"{{"requestId":{id}}}"#));
         a.forget(&id);
-        a.run("x/do", "", &format!(r#"{{"wait":"notifications/cancelled"}},{done}"#));
+        a.run("x/do", "", &format!(r#"{{"wait":"{HUNG}"}},{done}"#));
     } else {
         let result = r#"{"result":{"content":[],"of":"bob"}}"#;
         let id = a.send(
