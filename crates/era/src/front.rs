@@ -8,6 +8,7 @@
 mod bound;
 mod call;
 mod discover;
+mod late;
 mod leg;
 mod listen;
 mod parked;
@@ -42,7 +43,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use self::{
-    bound::Bound, listen::Listens, parked::Table, pool::Pool, session::Bridged, wants::Cans,
+    bound::Bound, late::Lateness, listen::Listens, parked::Table, pool::Pool, session::Bridged,
+    wants::Cans,
 };
 
 /// How often sessions that nobody uses are looked for.
@@ -178,6 +180,7 @@ pub(crate) struct Inner {
     legacy_until: AtomicU64,
     watched: OnceLock<()>,
     listens: Listens,
+    lateness: Lateness,
     refused: AtomicU64,
     expired: AtomicU64,
     dropped: AtomicU64,
@@ -205,6 +208,7 @@ impl Front {
             legacy_until: AtomicU64::new(0),
             watched: OnceLock::new(),
             listens: Listens::default(),
+            lateness: Lateness::default(),
             refused: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -240,6 +244,7 @@ impl Front {
     pub fn forget(&self) {
         self.0.0.doubt();
         self.0.0.pool.forget_known();
+        self.0.0.lateness.forget();
     }
 
     /// Looks at what callers wait for when somebody's rights have changed.  Streams of those who

@@ -199,7 +199,7 @@ before and behind the same gateway. A client of the second generation asks for 2
 first speaks 2025-11-25, and gets that. Behind, the gateway finds out by itself what a server speaks, but for the Python SDK 2.x on stdio, where it is configured. \
 `=`: what the client is told equals what the same client is told by the server itself, in the revision that those two agree upon; \
 in `list_changed`, `updated` and `cancelling`, that it arrives. `≈`: the server does not say for which call it logs (nor does its SDK), \
-so that in 2026-07-28 what is heard before the call's answer is told, and what comes after it is not. Empty: the server has nothing of the kind.
+so that in 2026-07-28 what is heard before the call's answer, or a moment after it, is told, and what comes later is not. Empty: the server has nothing of the kind.
 
 | column | what was compared |
 |---|---|

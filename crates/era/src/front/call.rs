@@ -17,6 +17,7 @@ use translate::modern::up;
 
 use super::{
     Inner,
+    late::Held,
     leg::Leg,
     listen::News,
     parked::{Asked, Parked},
@@ -30,19 +31,21 @@ use super::{
 
 /// A client's request, and the leg that carries it.
 pub(super) struct Call {
-    front: Arc<Inner>,
+    pub(super) front: Arc<Inner>,
     who: Who,
     request: Exchange,
     id: Id,
-    wants: Wants,
+    pub(super) wants: Wants,
     parks: bool,
-    parked: Parked,
-    known: Option<Arc<Known>>,
+    pub(super) parked: Parked,
+    pub(super) known: Option<Arc<Known>>,
+    /// The answer, while it waits for what may be logged after it.
+    pub(super) held: Option<Box<Held>>,
     /// When to stop waiting for further questions.
     gathered: Option<Instant>,
     spoken: bool,
     tried_again: bool,
-    done: bool,
+    pub(super) done: bool,
 }
 
 // === impl Call ===
@@ -84,6 +87,7 @@ impl Call {
             parks,
             known: parked.leg.as_ref().map(|leg| Arc::clone(&leg.place.pooled.known)),
             parked,
+            held: None,
             gathered: None,
             spoken: false,
             tried_again: false,
@@ -158,6 +162,10 @@ impl Call {
         loop {
             if self.done {
                 return None;
+            }
+            if self.held.is_some() {
+                // In a box: rare, and large beside the future of a call.
+                return Box::pin(self.late()).await;
             }
             let is_unsent = self.parked.leg.as_ref().is_some_and(Leg::is_unsent);
             let said = match self.parked.kept.pop_front() {
@@ -267,10 +275,12 @@ impl Call {
                 return Some(asked);
             }
         }
-        self.done = true;
         let info = self.known.as_ref().and_then(|known| known.server_info.as_deref());
         let method = self.request.message.method().unwrap_or_default();
-        Some(Ok(up::answer(method, &answer, &self.id, info)))
+        let answer = up::answer(method, &answer, &self.id, info);
+        let answer = self.tell_or_hold(answer);
+        self.done = answer.is_some();
+        answer.map(Ok)
     }
 
     fn lacks(&self, capabilities: &Value) -> Result<Message, TransportError> {
@@ -281,7 +291,7 @@ impl Call {
     }
 
     /// What is said before the answer, as the client hears it.
-    async fn pass(&mut self, message: Message) -> Option<Message> {
+    pub(super) async fn pass(&mut self, message: Message) -> Option<Message> {
         if message.kind() == Kind::Request {
             self.ask(message).await;
             return None;

@@ -86,6 +86,8 @@ pub(super) struct State {
     pub(super) hearers: Vec<Arc<Hearer>>,
     idle_since: Instant,
     retired: bool,
+    /// Until then a log can have been for a request that was answered.
+    pub(super) logs_until: Option<Instant>,
 }
 
 /// A request that runs.
@@ -155,6 +157,7 @@ impl Pooled {
             hearers: Vec::new(),
             idle_since: now,
             retired: false,
+            logs_until: None,
         };
         let pooled = Arc::new(Self {
             session,
@@ -349,7 +352,7 @@ impl Drop for Place {
         let abandoned = self.sent && !self.answered || task.is_some();
         {
             let mut state = self.pooled.state();
-            state.calls.remove(&self.id);
+            state.note_end(self.id, self.answered);
             let now = Instant::now();
             state.idle_since = now;
             if abandoned && self.parks {

@@ -2,6 +2,7 @@
 
 mod bound;
 mod double;
+mod late;
 mod listening;
 mod plain;
 mod questions;

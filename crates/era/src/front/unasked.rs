@@ -113,11 +113,16 @@ impl Pooled {
             }
             _ => {
                 let state = self.state();
+                let is_late = method == "notifications/message" && state.is_late_log();
+                if is_late {
+                    front.lateness.was_late();
+                }
                 let mut calls = state.calls.values();
                 match (calls.next(), calls.next()) {
                     (Some(only), None) => drop(only.inbox.push(message.into())),
                     // Nobody wants to hear a log.
                     _ if method == "notifications/message"
+                        && !is_late
                         && state.calls.values().all(|call| call.level.is_none()) => {}
                     _ => front.dropped(&method, "it can be for several requests, or for none"),
                 }

@@ -115,7 +115,7 @@ pub(crate) const LOGS: Row = row(
     "logs",
     "`notifications/message`",
     "goes with the request whose stream it came down, or which alone was running, from the level \
-     on that this request names",
+     on that this request names; its answer waits a moment where the server logs after it",
     Loss::Some("what no request can be told to have caused"),
 );
 
