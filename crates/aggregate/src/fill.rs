@@ -13,7 +13,7 @@ use mcp_jsonrpc::{
 };
 use serde_json::{json, value::RawValue};
 
-use crate::link::Link;
+use crate::link::{Link, REFUSAL_LEN_MAX};
 
 /// What came of asking a server for its lists.
 pub(crate) struct Filled {
@@ -87,8 +87,9 @@ async fn pages(
             let error: Option<RpcError> = answer.read().ok();
             // Many have resources and no templates, and say so like this.
             if error.as_ref().is_none_or(|it| it.code != RpcError::METHOD_NOT_FOUND) {
-                let words =
-                    error.map_or_else(String::new, |it| it.message.chars().take(512).collect());
+                let words = error.map_or_else(String::new, |it| {
+                    it.message.chars().take(REFUSAL_LEN_MAX).collect()
+                });
                 let mut filling = filling.lock().unwrap_or_else(PoisonError::into_inner);
                 filling.refused.push(format!("it refuses `{}`: {words}", list.method()));
             }

@@ -29,7 +29,7 @@ pub(crate) use hear::Passed;
 use crate::{member::Member, session::Talk};
 
 /// How much of what a server says of itself in a refusal is passed on, in characters.
-const REFUSAL_LEN_MAX: usize = 512;
+pub(crate) const REFUSAL_LEN_MAX: usize = 512;
 
 /// One session's conversation with one server.
 pub(crate) struct Link {

@@ -315,3 +315,30 @@ impl Drop for Place {
 fn by_name(members: Vec<Member>) -> Members {
     members.into_iter().map(|it| (Arc::clone(&it.name), Arc::new(it))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use seal::Clock;
+
+    use super::*;
+    use crate::About;
+
+    #[test]
+    fn so_many_complaints_are_remembered() {
+        let about = About { name: "all".to_owned(), version: "1".to_owned() };
+        let keyring = Keyring::fresh(Clock::system()).unwrap();
+        let all = Aggregate::new("all", Vec::new(), Options::new(about), keyring);
+        let shared = &all.inner().shared;
+        let count = || shared.noted.lock().unwrap().len();
+        for _ in 0..2 {
+            for at in 0..10 {
+                shared.note("a", &format!("{at}"));
+            }
+        }
+        assert_eq!(count(), 10, "each once");
+        for at in 0..2 * NOTED_MAX {
+            shared.note("b", &format!("{at}"));
+        }
+        assert_eq!(count(), NOTED_MAX);
+    }
+}

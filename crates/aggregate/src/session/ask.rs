@@ -20,6 +20,9 @@ use crate::{
     shown::Shown,
 };
 
+/// How much of a method that nobody knows is said back, in characters.
+const METHOD_LEN_MAX: usize = 100;
+
 /// A request, and the server it is for.
 struct Directed {
     server: Arc<str>,
@@ -84,7 +87,7 @@ impl Talk {
             }
             Ok(None) => {
                 let method = exchange.message.method().unwrap_or_default();
-                let shortened: String = method.chars().take(100).collect();
+                let shortened: String = method.chars().take(METHOD_LEN_MAX).collect();
                 let words = format!("Method not found: {shortened}");
                 answers::error(id, RpcError::METHOD_NOT_FOUND, words)
             }

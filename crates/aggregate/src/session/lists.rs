@@ -119,10 +119,18 @@ impl Talk {
             let listed = tokio::time::timeout(options.member_timeout, listed).await;
             (Arc::clone(&link.member.name), listed)
         });
-        let (mut tasks, mut missing) = (Vec::new(), Vec::new());
+        let (mut tasks, mut missing, mut cut) = (Vec::new(), Vec::new(), Vec::new());
         for (server, listed) in join_all(asked).await {
             match listed {
-                Ok(Ok(listed)) => tasks.extend(listed),
+                Ok(Ok((listed, is_all))) => {
+                    tasks.extend(listed);
+                    if !is_all {
+                        let reason = format!(
+                            "tasks of more than {TASK_PAGES_MAX} pages: the rest is left out"
+                        );
+                        cut.push(json!({ "server": server, "reason": reason }));
+                    }
+                }
                 Ok(Err(error)) => {
                     let reason = error.said_of_it().to_string();
                     missing.push(json!({ "server": server, "reason": reason }));
@@ -134,8 +142,14 @@ impl Talk {
             }
         }
         let mut result = json!({ "tasks": tasks });
-        if let (false, Some(result)) = (missing.is_empty(), result.as_object_mut()) {
-            result.insert("_meta".to_owned(), json!({ crate::shown::MISSING: missing }));
+        let meta = [(crate::shown::MISSING, missing), (crate::shown::INCOMPLETE, cut)];
+        let meta: serde_json::Map<_, _> = meta
+            .into_iter()
+            .filter(|(_, it)| !it.is_empty())
+            .map(|(name, it)| (name.to_owned(), json!(it)))
+            .collect();
+        if let (false, Some(result)) = (meta.is_empty(), result.as_object_mut()) {
+            result.insert("_meta".to_owned(), json!(meta));
         }
         answers::result(id, &result)
     }
@@ -146,15 +160,18 @@ pub(crate) fn late(options: &Options) -> String {
     format!("it has not answered within {:?}", options.member_timeout)
 }
 
-/// One server's tasks, under ids that say whose they are.
-async fn tasks_of(link: &Arc<Link>, shown: &Shown) -> Result<Vec<Box<RawValue>>, TransportError> {
+/// One server's tasks, under ids that say whose they are, and whether these are all.
+async fn tasks_of(
+    link: &Arc<Link>,
+    shown: &Shown,
+) -> Result<(Vec<Box<RawValue>>, bool), TransportError> {
     let mut all = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..TASK_PAGES_MAX {
         let params = cursor.map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
         let answer = link.ask("tasks/list", &params).await?;
         if answer.kind() == Kind::Error {
-            break;
+            return Ok((all, true));
         }
         let answer = match shown.view().member(&link.member.name) {
             Some(member) => shown.view().answer(member, "tasks/list", &answer),
@@ -164,10 +181,10 @@ async fn tasks_of(link: &Arc<Link>, shown: &Shown) -> Result<Vec<Box<RawValue>>,
         all.extend(page.tasks.into_iter().map(ToOwned::to_owned));
         cursor = page.next;
         if cursor.is_none() {
-            break;
+            return Ok((all, true));
         }
     }
-    Ok(all)
+    Ok((all, false))
 }
 
 /// The three tools that are shown in the place of all.

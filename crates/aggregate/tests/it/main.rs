@@ -6,6 +6,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+mod bounds;
 mod calls;
 mod life;
 mod lists;

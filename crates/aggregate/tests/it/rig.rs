@@ -15,7 +15,7 @@ use std::{
 use aggregate::{About, Aggregate, Member, Options};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use mcp_jsonrpc::{
-    Id, Kind, Message, ProtocolVersion,
+    Id, Kind, Message, ProtocolVersion, RpcError,
     transport::{
         Caller, Endpoint, ErrorKind, Event, EventId, EventStream, Exchange, Inbox, InboxMax,
         Opening, Reply, Session, SessionId, Transport, TransportError,
@@ -46,6 +46,8 @@ pub(crate) struct Inside {
     pub(crate) heard: Mutex<Vec<String>>,
     pub(crate) talks: Mutex<Vec<Arc<Talk>>>,
     pub(crate) gate: Notify,
+    /// The methods that it refuses, with so long an error.
+    pub(crate) refuses: Mutex<Option<(&'static str, usize)>>,
 }
 
 /// One session with it.
@@ -56,6 +58,8 @@ pub(crate) struct Talk {
     over: AtomicBool,
     answers: Mutex<VecDeque<Message>>,
     answered: Notify,
+    /// How often it was listened to.
+    pub(crate) listened: AtomicUsize,
     /// Tools that it lists in this session alone.
     pub(crate) unlocked: Mutex<Vec<String>>,
 }
@@ -86,6 +90,7 @@ impl Peer {
             heard: Mutex::default(),
             talks: Mutex::default(),
             gate: Notify::new(),
+            refuses: Mutex::default(),
         }));
         peer.set_tools(tools);
         peer
@@ -198,6 +203,11 @@ impl Talk {
         if self.peer.hung.load(Ordering::Acquire) {
             return std::future::pending().await;
         }
+        let refused = self.peer.refuses.lock().unwrap().filter(|(refused, _)| *refused == method);
+        if let Some((_, len)) = refused {
+            let error = RpcError::new(RpcError::INTERNAL, "no".repeat(len / 2));
+            return Ok(Reply::Single(Message::error(Some(id), &error).unwrap()));
+        }
         if let ("tools/call", Some(reply)) = (&*method, self.call(id, name).await) {
             return reply;
         }
@@ -259,6 +269,7 @@ impl Transport for Peer {
                 over: AtomicBool::new(false),
                 answers: Mutex::default(),
                 answered: Notify::new(),
+                listened: AtomicUsize::new(0),
                 unlocked: Mutex::default(),
             });
             talks.push(Arc::clone(&talk));
@@ -286,6 +297,7 @@ impl Session for Handle {
 
     fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
         let unasked = Arc::clone(&self.0.unasked);
+        self.0.listened.fetch_add(1, Ordering::AcqRel);
         async move { Ok(stream::poll_fn(move |cx| unasked.poll_next(cx)).boxed()) }.boxed()
     }
 

@@ -93,6 +93,9 @@ fn what_names_cannot_be_made_of() {
         let error = Naming::new(Prefix::Always, separator, 64).unwrap_err();
         assert_eq!(error, NamingError::Separator(separator.to_owned()));
     }
+    for (separator, len) in [("________", 32), ("-", 128)] {
+        assert!(Naming::new(Prefix::Always, separator, len).is_ok());
+    }
     for len in [0, 31, 129] {
         assert_eq!(Naming::new(Prefix::Always, "-", len), Err(NamingError::Length(len)));
     }

@@ -112,6 +112,21 @@ fn tools_that_are_found_described_and_called() {
 }
 
 #[test]
+fn no_search_finds_more_than_so_many() {
+    let tools: Vec<Value> = (0..60).map(|it| tool(&format!("t{it}"), "Reads.")).collect();
+    let view = View::new(vec![member("a", &tools)], Settings::default()).unwrap();
+    let index = Index::new(&view);
+    for (limit, count) in [("", 10), (r#","limit":49"#, 49), (r#","limit":1000"#, FOUND_MAX)] {
+        let params = format!(r#"{{"name":"search_tools","arguments":{{"query":"read"{limit}}}}}"#);
+        let params: &RawValue = serde_json::from_str(&params).unwrap();
+        let request = Message::request(&1.into(), "tools/call", &params).unwrap();
+        let Some(Called::Answer(answer)) = call(&view, &index, &request).unwrap() else { panic!() };
+        let found: Value = serde_json::from_str(text(&answer.read().unwrap())).unwrap();
+        assert_eq!(found["tools"].as_array().unwrap().len(), count);
+    }
+}
+
+#[test]
 fn what_went_wrong_is_for_the_model_to_read() {
     let unknown = ask(DESCRIBE, r#"{"name":"read_files"}"#).unwrap();
     assert_eq!(unknown["isError"], true);

@@ -332,6 +332,10 @@ fn what_servers_say_of_themselves() {
     let settings = Settings { instructions_len_max: Some(200), ..Settings::default() };
     let cut = View::new(members(), settings).unwrap().instructions().unwrap();
     assert!(cut.len() <= 200 && cut.contains("Be nice.") && cut.ends_with("… (cut)"), "{cut}");
+    let long =
+        || vec![said("a", &"Long. ".repeat(10_000), json!({})), said("b", "Short.", json!({}))];
+    let cut = view(long()).instructions().unwrap();
+    assert!((15 << 10..=16 << 10).contains(&cut.len()) && cut.ends_with("Short."), "{}", cut.len());
     let settings = Settings { instructions_len_max: Some(3), ..Settings::default() };
     assert_eq!(View::new(members(), settings).unwrap().instructions(), None);
 }
