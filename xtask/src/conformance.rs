@@ -35,6 +35,8 @@ usage: cargo xtask conformance [--strict] [--write] [PART...]
   modern            its scenarios of 2026-07-28, before servers that speak it
   modern-on-legacy  the same before servers with sessions only
   legacy-on-modern  its scenarios of 2025-11-25 before servers of 2026-07-28 only
+  all-as-one        its scenarios of 2025-11-25 at /mcp, which is all servers as one
+  modern-all-as-one those of 2026-07-28 there
   client            its scenarios of 2025-11-25 for clients: the gateway is the client
   client-modern     those of 2026-07-28; before the gateway are clients of both eras
   probes            what it has no word for: every front before every server
@@ -42,12 +44,14 @@ usage: cargo xtask conformance [--strict] [--write] [PART...]
 Without PART all of them run, and docs/CONFORMANCE.md must say what they found; --write makes it.
 Ends with 1 if anything is lost or an expected loss is not, with 3 if the suite cannot run here.";
 
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 10] = [
     "server",
     "server-0.1.16",
     "modern",
     "modern-on-legacy",
     "legacy-on-modern",
+    "all-as-one",
+    "modern-all-as-one",
     "client",
     "client-modern",
     "probes",
@@ -68,8 +72,9 @@ struct Servers {
 /// What all of them are compared with: it speaks both eras.
 const DIRECT: &str = "eras";
 const OF_SESSIONS: &[&str] = &["child", "old", "sessions", "eras", "guarded"];
+const ALL_AS_ONE: &[&str] = &["all-child", "all-eras"];
 
-const SERVERS: [Servers; 5] = [
+const SERVERS: [Servers; 7] = [
     Servers {
         name: "server",
         title: "2025-11-25: servers, suite 0.2.0-alpha.12",
@@ -109,6 +114,22 @@ const SERVERS: [Servers; 5] = [
         revision: LEGACY,
         behind: &["child-modern", "modern"],
         waits: false,
+    },
+    Servers {
+        name: "all-as-one",
+        title: "2025-11-25: at `/mcp`, suite 0.2.0-alpha.12",
+        suite: Suite::Newer,
+        revision: LEGACY,
+        behind: ALL_AS_ONE,
+        waits: false,
+    },
+    Servers {
+        name: "modern-all-as-one",
+        title: "2026-07-28: at `/mcp`",
+        suite: Suite::Newer,
+        revision: MODERN,
+        behind: ALL_AS_ONE,
+        waits: true,
     },
 ];
 

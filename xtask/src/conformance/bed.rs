@@ -58,6 +58,10 @@ const BEHIND: [(&str, &str, &[&str]); 7] = [
     ("modern", "Streamable, 2026-07-28 only", &["http-stateless", "0"]),
     ("eras", "Streamable, both eras", &["http", "0"]),
 ];
+/// A name, its name in the tables, and the server behind a gateway of its own, which is asked at
+/// `/mcp`: of one server the names are those of all servers as one.
+const ALONE: [(&str, &str, &str); 2] =
+    [("all-child", "stdio", "child"), ("all-eras", "Streamable, both eras", "eras")];
 /// A server that wants a token, behind a gateway that wants another.
 const GUARDED: (&str, &str) = ("guarded", "Streamable, tokens");
 const TOKEN_BEHIND: &str = "the-servers-token";
@@ -134,9 +138,9 @@ impl Tools {
         servers.insert(GUARDED.0.to_owned(), entry);
         let config = json!({
             "gateway": {"listen": "127.0.0.1:0", "tokens": {"suite": TOKEN_IN_FRONT}},
-            "mcpServers": servers,
+            "mcpServers": &servers,
         });
-        let gateway = self.gateway(&mut parts, &config)?;
+        let gateway = self.gateway(&mut parts, "gateway", &config)?;
         // The suite checks `Host` only on `localhost`.
         let local = |url: String| url.replacen("127.0.0.1", "localhost", 1);
         let door =
@@ -144,6 +148,16 @@ impl Tools {
         let mut routes: Vec<Door> = BEHIND.map(door).into();
         let shim = self.shim(&mut parts, &format!("{gateway}/{}/mcp", GUARDED.0))?;
         routes.push(Door { name: GUARDED.0, shown: GUARDED.1, url: local(shim) });
+        for (name, shown, behind) in ALONE {
+            let mut server = servers.get(behind).cloned().unwrap_or_default();
+            server.as_object_mut().and_then(|it| it.remove("tokens"));
+            let config = json!({
+                "gateway": {"listen": "127.0.0.1:0"},
+                "mcpServers": {behind: server},
+            });
+            let gateway = self.gateway(&mut parts, name, &config)?;
+            routes.push(Door { name, shown, url: local(format!("{gateway}/mcp")) });
+        }
         let direct = direct.into_iter().map(|(name, url)| (name, local(url))).collect();
         Ok(Bed { direct, gateway, routes, _parts: parts })
     }
@@ -249,12 +263,12 @@ impl Tools {
         Ok(url)
     }
 
-    fn gateway(&self, parts: &mut Vec<Part>, config: &Value) -> Result<String, String> {
-        let file = self.out.join("gateway.json");
+    fn gateway(&self, parts: &mut Vec<Part>, name: &str, config: &Value) -> Result<String, String> {
+        let file = self.out.join(name).with_extension("json");
         let text = format!("{config:#}\n");
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         let args = ["serve", "--config", &*file.to_string_lossy()];
-        let part = self.start("gateway", &self.gateway, &args, &[("NO_COLOR", "1")])?;
+        let part = self.start(name, &self.gateway, &args, &[("NO_COLOR", "1")])?;
         let url = part.address("listening on ")?;
         parts.push(part);
         Ok(url)
