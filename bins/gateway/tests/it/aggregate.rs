@@ -1,6 +1,7 @@
 //! All servers as one, and groups of them.
 
 mod shaping;
+mod shown;
 
 use std::path::Path;
 

@@ -79,3 +79,28 @@ fn a_client_with_a_handshake_has_servers_of_both_eras() {
         }
     }
 }
+
+#[test]
+fn changes_are_announced_to_clients_of_both_eras() {
+    let dir = folder();
+    let gateway = Gateway::start(&both(dir.path()));
+    let client = Modern::new(&gateway, "");
+    let (mut news, granted) = client.listen(json!({ "toolsListChanged": true }));
+    assert_eq!(granted["toolsListChanged"], true, "{granted}");
+    let mut other = Client::begin(&gateway, Front::Streamable, "");
+    let tools = |client: &Modern| {
+        let listed = client.result("tools/list", json!({}));
+        listed["tools"].as_array().unwrap().len()
+    };
+    let before = tools(&client);
+    for server in ["new", "old", "child"] {
+        let was = tools(&client);
+        client.call(&format!("{server}__toggle"), json!({ "kind": "tool" }));
+        news.told("notifications/tools/list_changed");
+        assert_eq!(tools(&client), was + 1, "{server}");
+        if server == "new" {
+            other.told("notifications/tools/list_changed");
+        }
+    }
+    assert_eq!(tools(&client), before + 3);
+}
