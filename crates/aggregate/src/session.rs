@@ -10,7 +10,7 @@ pub(crate) use lists::late;
 pub(crate) use own::Catalogues;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -43,7 +43,7 @@ pub(crate) struct Talk {
     inner: Arc<Inner>,
     caller: Caller,
     hello: OnceLock<Hello>,
-    slots: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<Arc<str>, Arc<Slot>>>,
     questions: Questions,
     unasked: Arc<Inbox>,
     /// How many messages found no room in there.
@@ -198,7 +198,7 @@ impl Talk {
         slots.into_values().filter_map(|slot| slot.link.swap(None)).collect()
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ pub struct Direction<'a> {
 #[derive(Deserialize)]
 struct Named<'a> {
     #[serde(borrow)]
-    name: Cow<'a, str>,
+    name: &'a RawValue,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
 }
@@ -29,13 +29,13 @@ struct Named<'a> {
 #[derive(Deserialize)]
 struct Placed<'a> {
     #[serde(borrow)]
-    uri: Cow<'a, str>,
+    uri: &'a RawValue,
 }
 
 #[derive(Deserialize)]
 struct Task<'a> {
     #[serde(borrow, rename = "taskId")]
-    id: Cow<'a, str>,
+    id: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -75,12 +75,14 @@ impl View {
 
     fn named(&self, list: List, request: &Message) -> Result<Direction<'_>, Lost> {
         let call: Named<'_> = request.read()?;
-        let found = self.find(list, &call.name)?;
+        let name = text(call.name)?;
+        let found = self.find(list, &name)?;
         let arguments = found.arguments.map(|it| it.apply(call.arguments)).transpose();
-        let withheld = |withheld| Lost::Withheld { name: shortened(&call.name), withheld };
+        let withheld = |withheld| Lost::Withheld { name: shortened(&name), withheld };
         let arguments = arguments.map_err(withheld)?;
-        let message = match (&arguments, call.name == found.original) {
+        let message = match (&arguments, name == found.original) {
             (None, true) => request.clone(),
+            (None, false) => request.with_part(call.name, &found.original)?,
             _ => with_params(request, |params| {
                 params.set("name", &found.original)?;
                 arguments.iter().try_for_each(|it| params.set("arguments", it))
@@ -90,12 +92,13 @@ impl View {
     }
 
     fn placed(&self, request: &Message) -> Result<Direction<'_>, Lost> {
-        let uri = request.read::<Placed<'_>>()?.uri;
+        let placed: Placed<'_> = request.read()?;
+        let uri = text(placed.uri)?;
         let located = self.locate(&uri)?;
         let (member, own) = (located.member.server.clone(), located.uri.into_owned());
         let message = match own == uri {
             true => request.clone(),
-            false => with_params(request, |params| params.set("uri", &own))?,
+            false => request.with_part(placed.uri, &own)?,
         };
         self.to(&member, message)
     }
@@ -131,11 +134,12 @@ impl View {
     }
 
     fn task(&self, request: &Message) -> Result<Direction<'_>, Lost> {
-        let id = request.read::<Task<'_>>()?.id;
+        let task: Task<'_> = request.read()?;
+        let id = text(task.id)?;
         let unknown = || Lost::Task(shortened(&id));
         if let Some((server, own)) = uris::unwrap_task(&id) {
             let member = self.member(&server).ok_or_else(unknown)?;
-            let message = with_params(request, |params| params.set("taskId", &own))?;
+            let message = request.with_part(task.id, &own)?;
             return Ok(Direction { member, message });
         }
         // An id that does not say whose it is can be that of the only one who has tasks.
@@ -150,6 +154,13 @@ impl View {
         let elsewhere = || Lost::Elsewhere { uri: "it".to_owned(), server: server.to_owned() };
         Ok(Direction { member: self.member(server).ok_or_else(elsewhere)?, message })
     }
+}
+
+/// A text, borrowed where nothing in it is escaped.
+fn text(raw: &RawValue) -> Result<Cow<'_, str>, ParseError> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(serde_json::from_str::<Text<'_>>(raw.get())?.0)
 }
 
 /// A request with some of its parameters written anew.

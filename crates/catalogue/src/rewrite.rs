@@ -1,6 +1,9 @@
 //! What servers say, with addresses and ids that lead back to them.
 
+use std::sync::LazyLock;
+
 use mcp_jsonrpc::Message;
+use memchr::memmem::Finder;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{Member, View, uris};
@@ -12,7 +15,8 @@ const UIS: [&str; 2] = ["ui/resourceUri", "openai/outputTemplate"];
 /// Where `_meta` of a message names the task it is about (2025-11-25, tasks).
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// What there has to be in a message for anything of it to be moved.
-const SIGNS: [&str; 4] = ["uri\"", "Uri\"", "outputTemplate\"", "taskId\""];
+static SIGNS: LazyLock<[Finder<'static>; 4]> =
+    LazyLock::new(|| ["uri\"", "Uri\"", "outputTemplate\"", "taskId\""].map(Finder::new));
 
 /// One server's addresses and ids, as they are written here.
 struct Moving<'a> {
@@ -65,7 +69,7 @@ impl View {
 impl Moving<'_> {
     fn edit(&self, message: &Message, edit: impl FnOnce(&mut Object<'_>) -> bool) -> Message {
         let may_move = self.view.members().len() > 1;
-        if !may_move || !SIGNS.iter().any(|it| message.mentions(it)) {
+        if !may_move || !SIGNS.iter().any(|it| it.find(message.as_bytes()).is_some()) {
             return message.clone();
         }
         let edited = || {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::{Id, Kind, ParseError, skim::Skim};
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Head {
     pub(crate) kind: Kind,
     pub(crate) id: Option<(Id, Span)>,
@@ -19,7 +19,7 @@ pub(crate) struct Head {
 pub(crate) type Span = Range<u32>;
 
 /// A JSON string: in place where it is written plainly, apart where it is escaped.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Text {
     At(Span),
     Apart(Box<str>),

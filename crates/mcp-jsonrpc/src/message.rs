@@ -132,6 +132,35 @@ impl Message {
         Self::write(&Answering { jsonrpc: "2.0", id: Some(id), answer })
     }
 
+    /// A result of our own that `write` puts together, about `len` bytes long, of parts that have
+    /// been read as JSON before: it is not read once more.
+    ///
+    /// # Errors
+    /// It is longer than a message may be, or `write` fails.
+    pub fn assembled(
+        id: &Id,
+        len: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ParseError>,
+    ) -> Result<Self, ParseError> {
+        let mut raw = Vec::with_capacity(len.saturating_add(64));
+        raw.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+        let start = raw.len() as u32;
+        serde_json::to_writer(&mut raw, id)?;
+        let id = (id.clone(), start..raw.len() as u32);
+        raw.extend_from_slice(b",\"result\":");
+        let start = raw.len() as u32;
+        write(&mut raw)?;
+        let max = Limits::default().message_len_max.min(i32::MAX as usize);
+        if max <= raw.len() {
+            return Err(ParseError::TooLarge { len: raw.len(), max });
+        }
+        let body = Some(start..raw.len() as u32);
+        raw.push(b'}');
+        let head = Head { kind: Kind::Response, id: Some(id), method: None, body };
+        debug_assert!(Self::parse(raw.clone()).is_ok_and(|it| it.head == head), "no JSON");
+        Ok(Self { raw: ByteString::try_from(raw)?, head })
+    }
+
     /// An error of our own; without an id where the request's could not be read.
     pub fn error(id: Option<&Id>, error: &RpcError) -> Result<Self, ParseError> {
         let answer = Answer::<()>::Error(error);

@@ -133,7 +133,7 @@ pub(crate) fn is_expired(
     let age = now.saturating_duration_since(since);
     match catalogue.freshness().ttl_ms {
         Some(ms) => u128::from(ms) <= age.as_millis(),
-        None => !announces(catalogue) && options.list_ttl <= age,
+        None => options.list_ttl <= age && !announces(catalogue),
     }
 }
 

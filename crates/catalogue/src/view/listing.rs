@@ -71,27 +71,26 @@ impl<'a> Page<'a> {
     /// # Errors
     /// It is longer than a message may be.
     pub fn answer(&self, id: &Id, members: &[(&str, &RawValue)]) -> Result<Message, ParseError> {
-        let mut out = Vec::with_capacity(self.items.len() + 256);
-        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-        serde_json::to_writer(&mut out, id)?;
-        out.extend_from_slice(b",\"result\":{");
-        for (name, value) in members {
-            serde_json::to_writer(&mut out, name)?;
-            out.push(b':');
-            out.extend_from_slice(value.get().as_bytes());
-            out.push(b',');
-        }
-        out.push(b'"');
-        out.extend_from_slice(self.list.member().as_bytes());
-        out.extend_from_slice(b"\":[");
-        out.extend_from_slice(self.items.as_bytes());
-        out.push(b']');
-        if let Some(next) = &self.next {
-            out.extend_from_slice(b",\"nextCursor\":");
-            serde_json::to_writer(&mut out, next)?;
-        }
-        out.extend_from_slice(b"}}");
-        Message::parse(out)
+        Message::assembled(id, self.items.len() + 256, |out| {
+            out.push(b'{');
+            for (name, value) in members {
+                serde_json::to_writer(&mut *out, name)?;
+                out.push(b':');
+                out.extend_from_slice(value.get().as_bytes());
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(self.list.member().as_bytes());
+            out.extend_from_slice(b"\":[");
+            out.extend_from_slice(self.items.as_bytes());
+            out.push(b']');
+            if let Some(next) = &self.next {
+                out.extend_from_slice(b",\"nextCursor\":");
+                serde_json::to_writer(&mut *out, next)?;
+            }
+            out.push(b'}');
+            Ok(())
+        })
     }
 
     pub(super) fn with_cursor(mut self, next: Option<String>) -> Self {

@@ -1,6 +1,6 @@
 //! Edits splice: every byte that is not edited stays.
 
-use mcp_jsonrpc::{Id, Message};
+use mcp_jsonrpc::{Id, Kind, Message, ParseError};
 use serde_json::value::RawValue;
 
 /// That an edited message is what its bytes say.
@@ -149,4 +149,39 @@ fn elements_are_as_they_are_written() {
     }
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
     assert_eq!(elements(&format!("[1,{deep}]")).unwrap(), ["1", &deep]);
+}
+
+#[test]
+fn a_result_put_together_is_a_message_like_any_other() {
+    for id in [Id::from(7), Id::Text("a\"b".into())] {
+        let result = r#"{"tools":[{"name":"x","n":1e400}],"_meta":{}}"#;
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(result.as_bytes());
+            Ok(())
+        };
+        let made = Message::assembled(&id, 0, write).unwrap();
+        let read = Message::parse(made.as_bytes().clone()).unwrap();
+        assert_eq!(
+            (made.kind(), made.id(), made.body()),
+            (Kind::Response, Some(&id), Some(result))
+        );
+        assert_eq!(
+            (read.kind(), read.id(), read.body()),
+            (Kind::Response, Some(&id), Some(result))
+        );
+        let other = made.with_id(Id::from(1000));
+        assert_eq!(other.as_bytes(), read.with_id(Id::from(1000)).as_bytes());
+        assert_eq!(other.body(), Some(result));
+    }
+    let max = mcp_jsonrpc::Limits::default().message_len_max;
+    let long = |out: &mut Vec<u8>| {
+        out.push(b'"');
+        out.resize(max, b'x');
+        out.push(b'"');
+        Ok(())
+    };
+    let error = Message::assembled(&Id::from(1), max, long).unwrap_err();
+    assert!(matches!(error, ParseError::TooLarge { .. }), "{error}");
+    let fails = |_: &mut Vec<u8>| Err(ParseError::Envelope("no"));
+    assert!(Message::assembled(&Id::from(1), 0, fails).is_err());
 }
