@@ -99,6 +99,7 @@ async fn figures(
         addr,
         path: path.to_owned(),
         prefix: "",
+        token: None,
     };
     let (first, first_initialize_ms, first_list_ms, listed) = begin(plan, &door("/mcp")).await?;
     let tools = tools(&listed)?;

@@ -106,6 +106,8 @@ pub(crate) enum Target {
         path: String,
         /// What precedes the names of tools there.
         prefix: &'static str,
+        /// Without which nobody is let in, over Streamable HTTP.
+        token: Option<&'static str>,
     },
     /// A child of its own: what it speaks, program and arguments.
     Child(Era, std::path::PathBuf, Vec<String>),
@@ -150,8 +152,8 @@ impl Session {
                 Target::Http { wire: Wire::OpenApi, addr, path, .. } => {
                     Open::Plain(openapi::Session::open(*addr, path).await?)
                 }
-                Target::Http { addr, path, .. } => {
-                    Open::Streamable(streamable::Session::open(*addr, path).await?)
+                Target::Http { addr, path, token, .. } => {
+                    Open::Streamable(streamable::Session::open(*addr, path, *token).await?)
                 }
                 Target::Child(era, program, args) => {
                     Open::Pipe(pipe::Session::open(*era, program, args).await?)
@@ -281,6 +283,20 @@ impl Session {
         match &self.wire {
             Open::Pipe(session) => session.pid(),
             Open::Streamable(_) | Open::Modern(_) | Open::Sse(_) | Open::Plain(_) => None,
+        }
+    }
+
+    /// Sends a request, and reads no more of its answer than the head, as a client does that is
+    /// too slow; where the transport has an answer for itself.
+    ///
+    /// # Errors
+    /// What broke.
+    pub(crate) async fn stall(&mut self, body: bytes::Bytes) -> Result<()> {
+        match &mut self.wire {
+            Open::Streamable(session) => {
+                within(self.call_timeout, "the head of an answer", session.stall(body)).await
+            }
+            _ => Err(Failure::Process("only over Streamable HTTP".to_owned())),
         }
     }
 

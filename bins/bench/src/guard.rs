@@ -29,8 +29,9 @@ use crate::{
 const FEW: u64 = 300;
 /// Calls of the longer run.
 const MANY: u64 = 2300;
-/// A figure may differ by so much.  Runs of one program differ by less than a third of it.
-const TOLERANCE_PERCENT: f64 = 4.0;
+/// A figure may differ by so much.  Runs of one program differed by 1.4 % at most, on a machine with
+/// seven times as much to do as it could.
+const TOLERANCE_PERCENT: f64 = 5.0;
 
 /// The options that take a value.
 pub(crate) const VALUED: [&str; 5] = ["--gateway", "--figures", "--toolchain", "--libc", "--only"];
@@ -232,7 +233,7 @@ async fn ask(kind: &Kind, plan: &Plan, stack: &Stack, calls: u64) -> Result<()> 
     let door = match stack.doors.first() {
         Some(Target::Http { wire, addr, .. }) if kind.all => {
             let path = wire.path().to_owned();
-            Target::Http { wire: *wire, addr: *addr, path, prefix: "up1__" }
+            Target::Http { wire: *wire, addr: *addr, path, prefix: "up1__", token: None }
         }
         Some(door) => door.clone(),
         None => return Err(Failure::Process("no door".to_owned())),

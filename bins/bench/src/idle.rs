@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
@@ -15,10 +16,12 @@ use crate::{
     procfs,
     relay::Kind,
     report::{IdleOutcome, IdleReport, IdleSample},
-    rpc::{Ask, Call},
+    rpc::Ask,
     stack::{Stack, Wanted},
 };
 
+/// Descriptors that are no session's.
+const SPARE: usize = 200;
 /// This many sessions are being opened at once.
 const OPENING_MAX: usize = 16;
 /// All of them are open within this time.
@@ -46,19 +49,44 @@ const CASES: [(Wire, Wire, &[Leg]); 4] = [
 /// As [`crate::rounds::measure`].
 pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport>> {
     let mut reports = Vec::new();
+    let sessions = fitting(plan.idle_sessions);
+    if sessions < plan.idle_sessions {
+        let wanted = plan.idle_sessions;
+        crate::say(&format!(
+            "idle: {sessions} sessions instead of {wanted}: a process may have no more descriptors"
+        ));
+    }
     for (front, behind, legs) in CASES {
-        for leg in plan.legs(legs) {
-            let outcome = once(plan, Wanted::of(leg, front, behind), folder).await?;
+        let peers = plan.peers.iter().map(|it| Leg::Peer(*it));
+        for leg in plan.legs(legs).chain(peers) {
+            let wanted = Wanted { idle: Some(sessions), ..Wanted::of(leg, front, behind) };
+            let outcome = match leg.cannot(front, behind) {
+                Some(why) => IdleOutcome::No(why.to_owned()),
+                None => once(plan, wanted, sessions, folder).await?,
+            };
             let case = format!("{} → {}", front.text(), behind.text());
             crate::say(&format!("idle · {case} · {}: {}", leg.name(), outcome.line()));
-            let leg = leg.name();
-            reports.push(IdleReport { case, leg, sessions: plan.idle_sessions, outcome });
+            reports.push(IdleReport { case, leg: leg.name(), sessions, outcome });
         }
     }
     Ok(reports)
 }
 
-async fn once(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<IdleOutcome> {
+/// So many of these sessions as descriptors allow: what is between has two for each.  Ours and
+/// those of what we start are raised to what this user may have.
+fn fitting(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let may = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => most,
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    };
+    let fit = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(SPARE) / 2;
+    wanted.min(fit.max(1))
+}
+
+async fn once(plan: &Plan, wanted: Wanted, count: usize, folder: &Path) -> Result<IdleOutcome> {
     let is_gateway = wanted.leg == Leg::Gateway;
     let mut stack = match Stack::start(plan, wanted, folder).await {
         Ok(stack) => stack,
@@ -66,29 +94,32 @@ async fn once(plan: &Plan, wanted: Wanted, folder: &Path) -> Result<IdleOutcome>
             return Ok(IdleOutcome::No(cause.to_string()));
         }
         Err(cause) if is_gateway => return Ok(IdleOutcome::Failed(cause.to_string())),
+        Err(cause) if wanted.leg.is_peer() => return Ok(IdleOutcome::No(cause.to_string())),
         Err(cause) => return Err(cause),
     };
-    let outcome = match sample(plan, &stack).await {
+    let outcome = match sample(plan, &stack, count).await {
         Ok(sample) => IdleOutcome::Done(sample),
+        Err(cause) if wanted.leg.is_peer() => IdleOutcome::No(stack.explain(cause).to_string()),
         Err(cause) => IdleOutcome::Failed(stack.explain(cause).to_string()),
     };
     stack.end().await?;
     Ok(outcome)
 }
 
-async fn sample(plan: &Plan, stack: &Stack) -> Result<IdleSample> {
-    let count = plan.idle_sessions;
+async fn sample(plan: &Plan, stack: &Stack, count: usize) -> Result<IdleSample> {
     let missing = || Failure::Process("nothing to measure".to_owned());
     let door = stack.doors.first().ok_or_else(missing)?;
     let pid = stack.measured().ok_or_else(missing)?;
-    let rest_kib = steady(pid).await?;
+    let steady = || async { steady_of(&stack.family(&[pid])?).await };
+    let rest_kib = steady().await?;
     let tenth = count.div_ceil(10);
     let mut sessions = open(plan, door, tenth).await?;
-    let tenth_kib = steady(pid).await?;
+    let tenth_kib = steady().await?;
     sessions.extend(open(plan, door, count - tenth).await?);
-    let full_kib = steady(pid).await?;
+    let full_kib = steady().await?;
     for (nth, session) in sessions.iter_mut().enumerate().step_by(ASKED_OF) {
-        session.call(&Call::new(&Ask::Echo(100), nth, 1)).await?;
+        let call = session.write(&Ask::Echo(100), nth, 1);
+        session.call(&call).await?;
     }
     let grown = |from: u64| full_kib.saturating_sub(from) as f64;
     Ok(IdleSample {
@@ -126,15 +157,22 @@ async fn open(plan: &Plan, door: &Target, count: usize) -> Result<Vec<Session>> 
 }
 
 /// Resident memory in KiB, once it has settled.
+///
+/// # Errors
+/// [`Failure::Process`] when the process is gone.
 pub(crate) async fn steady(pid: u32) -> Result<u64> {
+    steady_of(&[pid]).await
+}
+
+async fn steady_of(pids: &[u32]) -> Result<u64> {
     let start = Instant::now();
-    let mut last = (procfs::memory(&[pid])?.rss_kib, start);
+    let mut last = (procfs::memory(pids)?.rss_kib, start);
     while last.1.elapsed() < STEADY && start.elapsed() < STEADY_TIMEOUT {
         sleep(Duration::from_millis(50)).await;
-        let now = procfs::memory(&[pid])?.rss_kib;
+        let now = procfs::memory(pids)?.rss_kib;
         if STEADY_KIB < now.abs_diff(last.0) {
             last = (now, Instant::now());
         }
     }
-    Ok(procfs::memory(&[pid])?.rss_kib)
+    Ok(procfs::memory(pids)?.rss_kib)
 }

@@ -33,6 +33,17 @@ use crate::{
 /// How often a failure is looked for while a load runs.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How calls follow one another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Manner {
+    /// In sessions that stay open, each as soon as the one before is answered.
+    Steady,
+    /// In sessions that stay open, at this rate: so many calls a second in all of them together.
+    Rate(f64),
+    /// Each in a session of its own, which is opened for it and closed after it.
+    Churn,
+}
+
 /// A load with all sessions open.  Dropped, it stops by itself.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -79,18 +90,25 @@ impl Board {
 struct Shard {
     target: Target,
     ask: Ask,
-    /// Their numbers, and where each hears of calls that are due, if it does not just go on.
-    sessions: Vec<(usize, Option<Receiver<Due>>)>,
+    /// Their numbers, and what is done in each.
+    sessions: Vec<(usize, Place)>,
     board: Arc<Board>,
     go: watch::Receiver<bool>,
     call_timeout: Duration,
 }
 
+/// What is done in one session, or at its place.
+enum Place {
+    Steady,
+    /// A call when one is due.
+    Paced(Receiver<Due>),
+    Churn,
+}
+
 type Opened = oneshot::Sender<Result<Vec<u32>>>;
 
 impl Load {
-    /// Opens `count` sessions on as many threads as the plan says; with a rate, calls will be due
-    /// so often in all of them together.
+    /// Opens `count` sessions on as many threads as the plan says, or keeps places for so many.
     ///
     /// # Errors
     /// The first failure of any.
@@ -99,19 +117,23 @@ impl Load {
         target: &Target,
         ask: &Ask,
         count: usize,
-        rate: Option<f64>,
+        manner: Manner,
     ) -> Result<Self> {
         let threads = plan.threads;
         let (go, start) = watch::channel(false);
         let board = Arc::new(Board::default());
-        let (pace, dues) = match rate.map(|rate| Pace::new(rate, count)) {
-            Some((pace, dues)) => (Some(pace), dues.into_iter().map(Some).collect()),
-            None => (None, (0..count).map(|_| None).collect::<Vec<_>>()),
+        let (pace, places) = match manner {
+            Manner::Rate(rate) => {
+                let (pace, dues) = Pace::new(rate, count);
+                (Some(pace), dues.into_iter().map(Place::Paced).collect())
+            }
+            Manner::Steady => (None, (0..count).map(|_| Place::Steady).collect::<Vec<_>>()),
+            Manner::Churn => (None, (0..count).map(|_| Place::Churn).collect()),
         };
         let mut dealt: Vec<Vec<_>> = (0..threads.min(count)).map(|_| Vec::new()).collect();
-        for (nth, due) in dues.into_iter().enumerate() {
+        for (nth, place) in places.into_iter().enumerate() {
             if let Some(sessions) = dealt.get_mut(nth % threads) {
-                sessions.push((nth, due));
+                sessions.push((nth, place));
             }
         }
         let mut load = Self { children: Vec::new(), board, go, shards: Vec::new(), pace };
@@ -202,17 +224,26 @@ impl Shard {
                 return Ok(Histogram::default());
             }
         };
-        let children = sessions.iter().filter_map(|(_, session, _)| session.pid()).collect();
+        let open = sessions.iter().filter_map(|it| it.1.as_ref());
+        let children = open.filter_map(Session::pid).collect();
         if opened.send(Ok(children)).is_err() || self.go.wait_for(|go| *go).await.is_err() {
             return Ok(Histogram::default());
         }
         let mut running = JoinSet::new();
-        for (nth, session, due) in sessions {
+        for (nth, session, place) in sessions {
             let (what, board) = (self.ask.clone(), Arc::clone(&self.board));
-            match due {
-                Some(due) => running.spawn(pace::ask(session, nth, what, due, board)),
-                None => running.spawn(ask(session, nth, what, board)),
-            };
+            match (place, session) {
+                (Place::Paced(due), Some(session)) => {
+                    running.spawn(pace::ask(session, nth, what, due, board));
+                }
+                (_, Some(session)) => {
+                    running.spawn(ask(session, nth, what, board));
+                }
+                (_, None) => {
+                    let (target, limit) = (self.target.clone(), self.call_timeout);
+                    running.spawn(churn(target, limit, nth, what, board));
+                }
+            }
         }
         let mut all = Histogram::default();
         while let Some(done) = running.join_next().await {
@@ -222,10 +253,16 @@ impl Shard {
         Ok(all)
     }
 
-    async fn open(&mut self) -> Result<Vec<(usize, Session, Option<Receiver<Due>>)>> {
+    async fn open(&mut self) -> Result<Vec<(usize, Option<Session>, Place)>> {
         let mut sessions = Vec::with_capacity(self.sessions.len());
-        for (nth, due) in std::mem::take(&mut self.sessions) {
-            sessions.push((nth, Session::open(&self.target, self.call_timeout).await?, due));
+        for (nth, place) in std::mem::take(&mut self.sessions) {
+            let session = match place {
+                Place::Churn => None,
+                Place::Steady | Place::Paced(_) => {
+                    Some(Session::open(&self.target, self.call_timeout).await?)
+                }
+            };
+            sessions.push((nth, session, place));
         }
         Ok(sessions)
     }
@@ -246,6 +283,32 @@ async fn ask(mut session: Session, nth: usize, ask: Ask, board: Arc<Board>) -> R
         board.answered();
     }
     session.close().await?;
+    Ok(latencies)
+}
+
+/// One session after the other, with one call in each.
+async fn churn(
+    target: Target,
+    call_timeout: Duration,
+    nth: usize,
+    ask: Ask,
+    board: Arc<Board>,
+) -> Result<Histogram> {
+    let mut latencies = Histogram::default();
+    let mut id = 0;
+    while !board.stopped() {
+        id += 1;
+        let recording = board.recording();
+        let start = Instant::now();
+        let mut session = Session::open(&target, call_timeout).await?;
+        let call = session.write(&ask, nth, id);
+        session.call(&call).await?;
+        session.close().await?;
+        if recording {
+            latencies.record(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+        board.answered();
+    }
     Ok(latencies)
 }
 

@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
+mod adverse;
 mod aggregate;
 mod args;
 mod client;
@@ -48,10 +49,11 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
-         --workload W1,W2,W3,W4,W5,P1,P3,eras,open,idle,cold,slope,recovery,aggregate,parked
+         --workload W1,W2,W3,W4,W5,P1,P3,W6 (idle, 10,000),W7,W8 (cold),W9 (eras),
+                                           W10 (aggregate),W11 (adverse),W12,open,idle,slope,recovery,parked
                                            (default: W1, W3, W4, W5, idle and cold)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
-         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10  --aggregate-servers 1,10,50
+         --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10,50  --aggregate-servers 1,10,50
          --rate N                          (open; default: half of what the gateway answers at most)
          --parked-calls 10000  --call-timeout 30
          --peers all|nginx,sparfenyuk,punkpeye,supergateway,fastmcp,joshrotenberg,mcpo
@@ -60,7 +62,7 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --gateway PATH                    (default: `gateway` beside this program)
          --require-gateway                 a gateway that does not start is a failure, not a `no`
          --legs direct,hyper-stream,hyper-pair,hyper-collect,stdio-shared,
-                gateway-legacy,gateway
+                gateway-legacy,gateway,gateway-tokens
          --json FILE  --markdown FILE
          --lie id|content                  self-test: the upstream lies, the run must fail
        gateway-bench upstream --transport stdio|sse|streamable|modern|modern-stdio [--port N] [--lie …] [--until-eof]
@@ -126,6 +128,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     }
     if plan.open {
         report.open = open::measure(plan, folder.path()).await?;
+    }
+    if plan.adverse {
+        report.adverse = adverse::measure(plan, folder.path()).await?;
     }
     if plan.idle {
         report.idle = idle::measure(plan, folder.path()).await?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Failure, Result},
+    load::Manner,
     plan::{Leg, Plan, WORKLOADS, Workload},
     report::{Ended, Outcome, Sample, cell},
     rounds,
@@ -78,7 +79,7 @@ async fn one(plan: &Plan, workload: &Workload, folder: &Path) -> Result<OpenRepo
             if outcomes.iter().any(|it| !matches!(it, Outcome::Done(_))) {
                 continue;
             }
-            let load = (SESSIONS, Some(rate));
+            let load = (SESSIONS, Manner::Rate(rate));
             let outcome = rounds::once(plan, workload, load, *leg, folder).await?;
             let outcome = sustained(outcome, rate, *leg);
             let (name, leg) = (workload.name, leg.name());
@@ -95,7 +96,7 @@ async fn most(plan: &Plan, workload: &Workload, folder: &Path) -> Result<f64> {
     let relay = workload.legs.iter().find(|it| matches!(it, Leg::Relay(_))).copied();
     for leg in [Some(Leg::Gateway), relay].into_iter().flatten() {
         if let Outcome::Done(sample) =
-            rounds::once(plan, workload, (SESSIONS, None), leg, folder).await?
+            rounds::once(plan, workload, (SESSIONS, Manner::Steady), leg, folder).await?
         {
             let (name, most) = (workload.name, sample.calls_per_second);
             crate::say(&format!("open · {name}: {} answers {most:.0}/s at most", leg.name()));

@@ -9,6 +9,7 @@ use crate::{
     args::Args,
     client::Wire,
     error::{Failure, Result},
+    load::Manner,
     modern::Era,
     peers::{Parts, Peer},
     relay::Kind,
@@ -29,6 +30,19 @@ pub(crate) enum Leg {
     Legacy,
     /// The gateway.
     Gateway,
+    /// The gateway with something switched on that costs.
+    Priced(Extra),
+}
+
+/// What a gateway may do beside forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extra {
+    /// It lets nobody in without a token.
+    Tokens,
+    /// It counts what passes.
+    Metrics,
+    /// It writes down who called what.
+    Audit,
 }
 
 impl Leg {
@@ -40,12 +54,15 @@ impl Leg {
             Self::Peer(peer) => peer.text(),
             Self::Legacy => "gateway-legacy",
             Self::Gateway => "gateway",
+            Self::Priced(Extra::Tokens) => "gateway-tokens",
+            Self::Priced(Extra::Metrics) => "gateway-metrics",
+            Self::Priced(Extra::Audit) => "gateway-audit",
         }
     }
 
     /// Is the gateway what is measured?
     pub(crate) fn is_gateway(self) -> bool {
-        matches!(self, Self::Legacy | Self::Gateway)
+        matches!(self, Self::Legacy | Self::Gateway | Self::Priced(_))
     }
 
     /// Is it a program of others?
@@ -55,14 +72,19 @@ impl Leg {
 
     /// Why it cannot stand between these two; `None` if it can.
     pub(crate) fn cannot(self, front: Wire, behind: Wire) -> Option<&'static str> {
-        if let Self::Peer(peer) = self { peer.cannot(front, behind) } else { None }
+        match self {
+            Self::Peer(peer) => peer.cannot(front, behind),
+            Self::Priced(Extra::Metrics) => Some("the gateway counts nothing yet"),
+            Self::Priced(Extra::Audit) => Some("the gateway keeps no audit log yet"),
+            _ => None,
+        }
     }
 
     /// What is in front and behind where this is measured beside a gateway between these two: what
     /// does not translate has a server of its client's era.
     pub(crate) fn wires(self, front: Wire, behind: Wire) -> (Wire, Wire) {
         match self {
-            Self::Gateway | Self::Peer(_) => (front, behind),
+            Self::Gateway | Self::Priced(_) | Self::Peer(_) => (front, behind),
             Self::Legacy => (front.in_era(Era::Legacy), behind.in_era(Era::Legacy)),
             Self::Direct | Self::Relay(_) => (front, behind.in_era(front.era())),
         }
@@ -84,6 +106,8 @@ pub(crate) struct Workload {
     pub(crate) ask: Ask,
     /// What is measured beside each other; the first relay is the floor.
     pub(crate) legs: &'static [Leg],
+    /// How calls follow one another.
+    pub(crate) manner: Manner,
 }
 
 /// What one run measures.
@@ -105,6 +129,8 @@ pub(crate) struct Plan {
     pub(crate) recovery: bool,
     /// Calls that wait for their client?
     pub(crate) parked: bool,
+    /// A normal session beside slow ones and beside a flood?
+    pub(crate) adverse: bool,
     /// Latencies at a rate?
     pub(crate) open: bool,
     /// That rate, in calls a second; else half of what the gateway answers at most.
@@ -148,7 +174,8 @@ pub(crate) struct Plan {
 }
 
 /// What is measured besides calls in a closed loop.
-const OTHERS: [&str; 7] = ["idle", "cold", "slope", "recovery", "parked", "aggregate", "open"];
+const OTHERS: [&str; 8] =
+    ["idle", "cold", "slope", "recovery", "parked", "aggregate", "open", "adverse"];
 /// The options of `run` that take a value.
 pub(crate) const VALUED: [&str; 19] = [
     "--rate",
@@ -175,7 +202,7 @@ pub(crate) const VALUED: [&str; 19] = [
 pub(crate) const FLAGS: [&str; 2] = ["--quick", "--require-gateway"];
 
 /// Of `--sessions` and `--idle-sessions`: each needs descriptors on both sides.
-const SESSIONS_MAX: usize = 5000;
+const SESSIONS_MAX: usize = 10_000;
 /// Of `--slope-sessions`.
 const SLOPE_SESSIONS_MAX: usize = 10_000_000;
 /// Of `--parked-calls`: each needs a descriptor, behind and at the server.
@@ -199,7 +226,13 @@ impl Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let names = args.list::<String>("--workload")?;
         let default = ["W1", "W3", "W4", "W5", "idle", "cold"].map(str::to_owned).to_vec();
-        let (workloads, others) = select(&names.unwrap_or(default))?;
+        let names = names.unwrap_or(default);
+        let (workloads, others) = select(&names)?;
+        let idle_sessions = match names.iter().any(|it| it == "W6") {
+            _ if quick => 200,
+            true => 10_000,
+            false => 1000,
+        };
         let plan = Self {
             workloads,
             idle: others.contains(&"idle"),
@@ -209,15 +242,16 @@ impl Plan {
             aggregate: others.contains(&"aggregate"),
             aggregate_servers: args.list("--aggregate-servers")?.unwrap_or_else(|| vec![1, 10, 50]),
             parked: others.contains(&"parked"),
+            adverse: others.contains(&"adverse"),
             open: others.contains(&"open"),
             rate: args.text("--rate").map(|_| args.value("--rate", 0.0)).transpose()?,
             sessions: args
                 .list("--sessions")?
                 .unwrap_or_else(|| if quick { vec![8] } else { vec![1, 8, 64] }),
-            idle_sessions: args.value("--idle-sessions", if quick { 200 } else { 1000 })?,
+            idle_sessions: args.value("--idle-sessions", idle_sessions)?,
             slope_sessions: args.value("--slope-sessions", if quick { 2000 } else { 100_000 })?,
             parked_calls: args.value("--parked-calls", if quick { 500 } else { 10_000 })?,
-            cold_servers: args.list("--cold-servers")?.unwrap_or_else(|| vec![1, 10]),
+            cold_servers: args.list("--cold-servers")?.unwrap_or_else(|| vec![1, 10, 50]),
             seconds: args.value("--seconds", if quick { 1.0 } else { 2.0 })?,
             rounds: args.value("--rounds", if quick { 1 } else { 3 })?,
             threads: args.value("--threads", cores.min(2))?,
@@ -260,7 +294,10 @@ impl Plan {
     pub(crate) fn legs_of(&self, workload: &Workload) -> Vec<Leg> {
         let mut legs: Vec<Leg> = self.legs(workload.legs).collect();
         let before = legs.iter().position(|it| it.is_gateway()).unwrap_or(legs.len());
-        legs.splice(before..before, self.peers.iter().map(|it| Leg::Peer(*it)));
+        // Where only the gateway is compared with itself there is nothing beside it.
+        if !legs.contains(&Leg::Priced(Extra::Tokens)) {
+            legs.splice(before..before, self.peers.iter().map(|it| Leg::Peer(*it)));
+        }
         legs
     }
 
@@ -329,14 +366,21 @@ fn select(names: &[String]) -> Result<(Vec<Workload>, Vec<&'static str>)> {
     for name in names {
         // `W2` stands for all of its sizes, `eras` for all that compare those.
         let named = |it: &&Workload| {
-            name == "eras" && it.name.starts_with('E')
+            (name == "eras" || name == "W9") && it.name.starts_with('E')
                 || it
                     .name
                     .strip_prefix(name.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let found: Vec<&Workload> = WORKLOADS.iter().filter(named).collect();
-        match OTHERS.into_iter().find(|it| it == name) {
+        let other = match name.as_str() {
+            "W6" => "idle",
+            "W8" => "cold",
+            "W10" => "aggregate",
+            "W11" => "adverse",
+            name => name,
+        };
+        match OTHERS.into_iter().find(|it| *it == other) {
             Some(other) => others.push(other),
             None if found.is_empty() => {
                 let known = WORKLOADS.each_ref().map(|it| it.name).join(" ");

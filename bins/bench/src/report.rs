@@ -10,6 +10,7 @@ pub(crate) use recovery::{RecoveryOutcome, RecoveryReport, RecoverySample, compa
 use serde::Serialize;
 
 use crate::{
+    adverse::AdverseReport,
     aggregate::AggregateReport,
     machine::Machine,
     open::OpenReport,
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<LoadReport>,
     /// Latencies at a rate.
     pub(crate) open: Vec<OpenReport>,
+    /// A normal session beside others.
+    pub(crate) adverse: Vec<AdverseReport>,
     /// Idle sessions.
     pub(crate) idle: Vec<IdleReport>,
     /// Cold starts.
@@ -248,6 +251,7 @@ impl Report {
             },
             loads: Vec::new(),
             open: Vec::new(),
+            adverse: Vec::new(),
             idle: Vec::new(),
             cold: Vec::new(),
             slopes: Vec::new(),
@@ -285,6 +289,7 @@ impl Report {
         let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
         let parked = self.parked.iter().filter_map(ParkedReport::failure);
         let loads = loads.chain(self.open.iter().filter_map(OpenReport::failure));
+        let loads = loads.chain(self.adverse.iter().filter_map(AdverseReport::failure));
         loads.chain(idle).chain(cold).chain(slopes).chain(recovery).chain(parked).next()
     }
 }
@@ -398,7 +403,9 @@ impl LegReport {
 impl LoadReport {
     /// Compares the legs.
     pub(crate) fn new(workload: &Workload, sessions: usize, mut legs: Vec<LegReport>) -> Self {
-        let floor = workload.legs.iter().find(|it| matches!(it, Leg::Relay(_)));
+        let relay = workload.legs.iter().find(|it| matches!(it, Leg::Relay(_)));
+        // Where there is none, what is switched on is compared with the gateway without it.
+        let floor = relay.or_else(|| workload.legs.first().filter(|it| **it == Leg::Gateway));
         let floor = floor.map(|it| it.name());
         let compare = |legs: &[LegReport], name: Option<&str>| -> Vec<Option<Ratios>> {
             let other = legs.iter().find(|it| Some(it.leg) == name);

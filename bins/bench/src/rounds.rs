@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{Failure, Result},
-    load::Load,
+    load::{Load, Manner},
     plan::{Leg, Plan, Workload},
     procfs::{self, Used},
     report::{LegReport, LoadReport, Outcome, Sample},
@@ -35,7 +35,7 @@ pub(crate) async fn measure(
             if outcomes.iter().any(|it| !matches!(it, Outcome::Done(_))) {
                 continue;
             }
-            let outcome = once(plan, workload, (sessions, None), *leg, folder).await?;
+            let outcome = once(plan, workload, (sessions, workload.manner), *leg, folder).await?;
             crate::say(&format!(
                 "{} · {sessions} sessions · round {round} · {}: {}",
                 workload.name,
@@ -49,14 +49,14 @@ pub(crate) async fn measure(
     Ok(LoadReport::new(workload, sessions, legs))
 }
 
-/// Measures one leg once, with so many sessions; at a rate, if there is one, else as fast as it can.
+/// Measures one leg once, with so many sessions.
 ///
 /// # Errors
 /// As [`measure`].
 pub(crate) async fn once(
     plan: &Plan,
     workload: &Workload,
-    load: (usize, Option<f64>),
+    load: (usize, Manner),
     leg: Leg,
     folder: &Path,
 ) -> Result<Outcome> {
@@ -86,11 +86,11 @@ pub(crate) async fn once(
 async fn sample(
     plan: &Plan,
     workload: &Workload,
-    (sessions, rate): (usize, Option<f64>),
+    (sessions, manner): (usize, Manner),
     stack: &Stack,
 ) -> Result<Sample> {
     let door = stack.doors.first().ok_or_else(|| Failure::Process("no door".to_owned()))?;
-    let mut load = Load::open(plan, door, &workload.ask, sessions, rate).await?;
+    let mut load = Load::open(plan, door, &workload.ask, sessions, manner).await?;
     let measured: Vec<u32> = match stack.measured() {
         Some(pid) => vec![pid],
         None => load.children.clone(),

@@ -16,12 +16,14 @@ use crate::{
     fleet::Process,
     http,
     peers::Behind,
-    plan::{Leg, Plan},
+    plan::{Extra, Leg, Plan},
     procfs,
     relay::Kind,
     rpc::Ask,
 };
 
+/// Of those who come to a gateway that wants one; it opens nothing but the servers of a run.
+const TOKEN: &str = "gateway-bench-0123456789abcdef0123456789abcdef";
 /// A program of others answers its first call so long after it listens.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two such calls.
@@ -63,6 +65,8 @@ pub(crate) struct Wanted {
     pub(crate) warm: Option<usize>,
     /// So many calls may wait for the answer of their client, which is one.
     pub(crate) parked: Option<usize>,
+    /// So many sessions may be open, each with a connection.
+    pub(crate) idle: Option<usize>,
 }
 
 impl Wanted {
@@ -70,7 +74,8 @@ impl Wanted {
     pub(crate) const fn of(leg: Leg, front: Wire, behind: Wire) -> Self {
         let start_delay = Duration::ZERO;
         let (servers, away, warm, keeps, counted, parked) = (1, None, None, false, false, None);
-        Self { leg, front, behind, servers, away, keeps, counted, start_delay, warm, parked }
+        let idle = None;
+        Self { leg, front, behind, servers, away, keeps, counted, start_delay, warm, parked, idle }
     }
 }
 
@@ -156,10 +161,11 @@ impl Stack {
                 let log = folder.join(format!("{}.log", peer.text()));
                 let started = Process::group(&start.program, &start.args, addr, &log)?;
                 let (wire, path) = (peer.front(wanted.front), start.path.to_owned());
-                stack.doors = vec![Target::Http { wire, addr, path, prefix: peer.prefix() }];
+                stack.doors =
+                    vec![Target::Http { wire, addr, path, prefix: peer.prefix(), token: None }];
                 stack.middle = Some(started);
             }
-            Leg::Legacy | Leg::Gateway => {
+            Leg::Legacy | Leg::Gateway | Leg::Priced(_) => {
                 let url = stack.upstream.as_ref().map(|it| it.addr);
                 let server = match (wanted.behind, url) {
                     (Wire::Stdio | Wire::ModernStdio, _) | (_, None) => {
@@ -267,7 +273,7 @@ impl Stack {
 }
 
 fn own_door(process: &Process, wire: Wire) -> Target {
-    Target::Http { wire, addr: process.addr, path: wire.path().to_owned(), prefix: "" }
+    Target::Http { wire, addr: process.addr, path: wire.path().to_owned(), prefix: "", token: None }
 }
 
 fn own_program() -> Result<PathBuf> {
@@ -370,6 +376,13 @@ async fn gateway(
         let limits = json!({"parkedMax": parked, "parkedPerCallerMax": parked});
         settings.insert("limits".to_owned(), limits);
     }
+    if let (Leg::Priced(Extra::Tokens), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
+        settings.insert("tokens".to_owned(), json!({"bench": TOKEN}));
+    }
+    if let (Some(idle), Some(settings)) = (wanted.idle, settings.as_object_mut()) {
+        let limits = json!({"connectionMax": idle + 1000, "sessionMax": idle + 1000});
+        settings.insert("limits".to_owned(), limits);
+    }
     let config = json!({"gateway": settings, "mcpServers": servers});
     let file = folder.join("gateway.json");
     std::fs::write(&file, config.to_string())
@@ -380,9 +393,10 @@ async fn gateway(
         let state = folder.join("state");
         args.extend(["--state-dir".to_owned(), state.to_string_lossy().into_owned()]);
     }
+    let token = (wanted.leg == Leg::Priced(Extra::Tokens)).then_some(TOKEN);
     let door = |name: &String| {
         let path = format!("/{name}{}", wanted.front.path());
-        Target::Http { wire: wanted.front, addr, path, prefix: "" }
+        Target::Http { wire: wanted.front, addr, path, prefix: "", token }
     };
     Ok((addr, args, names.iter().map(door).collect()))
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 
 use super::{
@@ -33,8 +33,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) async fn open(addr: SocketAddr, path: &str) -> Result<Self> {
-        let headers = Connection::headers(addr);
+    pub(super) async fn open(
+        addr: SocketAddr,
+        path: &str,
+        token: Option<&'static str>,
+    ) -> Result<Self> {
+        let mut headers = Connection::headers(addr);
+        let token = token.and_then(|it| HeaderValue::try_from(format!("Bearer {it}")).ok());
+        headers.extend(token.map(|it| (AUTHORIZATION, it)));
         let connection = Connection::new(addr);
         let mut session = Self { connection, path: path.to_owned(), headers, stream: None, addr };
         let response = session.post(rpc::initialize(0)).await?;
@@ -93,6 +99,17 @@ impl Session {
 
     pub(super) fn rest(&mut self) {
         self.connection.close();
+    }
+
+    /// Asks, and reads no more of the answer than its head.
+    pub(super) async fn stall(&mut self, body: Bytes) -> Result<()> {
+        let mut connection = Connection::new(self.addr);
+        let response = connection.send(Method::POST, &self.path, &self.headers, body).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal("a call", response).await);
+        }
+        self.stream = Some((connection, response));
+        Ok(())
     }
 
     pub(super) async fn close(mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Every load, and what is measured beside each other in it.
 
-use super::{Leg, Workload};
-use crate::{client::Wire, relay::Kind, rpc::Ask};
+use super::{Extra, Leg, Workload};
+use crate::{client::Wire, load::Manner, relay::Kind, rpc::Ask};
 
 const HTTP: &[Leg] = &[
     Leg::Direct,
@@ -17,9 +17,18 @@ const CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway
 const ERAS: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Legacy, Leg::Gateway];
 const ERAS_CHILD: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Legacy, Leg::Gateway];
 
-/// Every workload that is calls in a closed loop.  `P…` and `E…` are measured only when asked for
-/// by name.
-pub(crate) const WORKLOADS: [Workload; 18] = [
+const CHURN: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::HyperStream), Leg::Gateway];
+const CHURN_CHILD: &[Leg] = &[Leg::Relay(Kind::StdioShared), Leg::Gateway];
+const PRICES: &[Leg] = &[
+    Leg::Gateway,
+    Leg::Priced(Extra::Tokens),
+    Leg::Priced(Extra::Metrics),
+    Leg::Priced(Extra::Audit),
+];
+
+/// Every workload that is calls in a closed loop.  All but W1, W3, W4 and W5 are measured only when
+/// asked for by name.
+pub(crate) const WORKLOADS: [Workload; 21] = [
     workload(
         "W1",
         "Streamable → Streamable, echo of 100 B",
@@ -50,6 +59,25 @@ pub(crate) const WORKLOADS: [Workload; 18] = [
         CHILD,
     ),
     workload("W5", "SSE → stdio, echo of 100 B", ASK, (Wire::Sse, Wire::Stdio), CHILD),
+    churn(
+        "W7",
+        "Streamable → Streamable: a session is opened, used once and closed",
+        Wire::Streamable,
+        CHURN,
+    ),
+    churn(
+        "W7-stdio",
+        "Streamable → stdio: a session is opened, used once and closed",
+        Wire::Stdio,
+        CHURN_CHILD,
+    ),
+    workload(
+        "W12",
+        "Streamable → Streamable, echo of 100 B, by what is switched on",
+        ASK,
+        (Wire::Streamable, Wire::Streamable),
+        PRICES,
+    ),
     workload(
         "P1",
         "Streamable → Streamable, 20 progress notifications",
@@ -114,5 +142,15 @@ const fn workload(
     (front, behind): (Wire, Wire),
     legs: &'static [Leg],
 ) -> Workload {
-    Workload { name, what, front, behind, ask, legs }
+    Workload { name, what, front, behind, ask, legs, manner: Manner::Steady }
+}
+
+const fn churn(
+    name: &'static str,
+    what: &'static str,
+    behind: Wire,
+    legs: &'static [Leg],
+) -> Workload {
+    let manner = Manner::Churn;
+    Workload { name, what, front: Wire::Streamable, behind, ask: ASK, legs, manner }
 }

@@ -320,3 +320,29 @@ fn latencies_at_a_rate_are_counted_from_when_a_call_was_due() {
     assert_eq!(leg["status"], "no", "{leg}");
     assert!(leg["reason"].as_str().unwrap().contains("too slow for this rate"), "{leg}");
 }
+
+#[test]
+fn churn_prices_and_bad_company_are_measured() {
+    let (output, report) = run(&[
+        "--workload=W7,W11,W12",
+        "--sessions=2",
+        "--legs=direct,hyper-stream,stdio-shared,gateway-tokens",
+    ]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    for load in report["loads"].as_array().unwrap() {
+        for leg in load["legs"].as_array().unwrap() {
+            let expected = if load["workload"] == "W12" { "no" } else { "ok" };
+            assert_eq!(leg["status"], expected, "{} {leg}", load["workload"]);
+            assert!(expected == "no" || 0 < leg["rounds"][0]["calls"].as_u64().unwrap(), "{leg}");
+        }
+    }
+    let adverse = report["adverse"].as_array().unwrap();
+    assert_eq!(adverse.len(), 6, "two legs beside three kinds of others: {adverse:?}");
+    for leg in adverse {
+        assert_eq!(leg["status"], "ok", "{leg}");
+        assert!(0.0 < leg["rounds"][0]["p50_us"].as_f64().unwrap(), "{leg}");
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| 64 that call as fast as they can | hyper-stream |"), "{text}");
+}
