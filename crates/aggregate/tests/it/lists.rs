@@ -121,6 +121,19 @@ async fn lists_of_who_announces_nothing_are_asked_for_again_in_time() {
 #[tokio::test(start_paused = true)]
 async fn a_server_says_for_how_long_a_list_holds() {
     let a = Peer::new("a", &["x"]);
+    a.set("ttlMs", json!(5000));
+    let mut client = Client::new(&all(&[&a])).await;
+    a.set_tools(&["x", "new"]);
+    tokio::time::sleep(Duration::from_millis(4900)).await;
+    assert_eq!(client.tools().await, ["x"]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(client.tools().await, ["new", "x"], "though it announces changes, and has not");
+    assert_eq!(a.count("tools/list"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_who_announces_changes_holds_until_it_does() {
+    let a = Peer::new("a", &["x"]);
     let mut client = Client::new(&all(&[&a])).await;
     assert_eq!(client.tools().await, ["x"]);
     tokio::time::sleep(Duration::from_secs(3000)).await;

@@ -224,6 +224,9 @@ impl Talk {
             let at: usize = params["cursor"].as_str().map_or(0, |it| it.parse().unwrap());
             let len = self.peer.page_len.load(Ordering::Relaxed);
             let mut result = json!({ member: items.iter().skip(at).take(len).collect::<Vec<_>>() });
+            if let Some(ttl_ms) = self.peer.lists.lock().unwrap().get("ttlMs") {
+                result["ttlMs"] = ttl_ms.clone();
+            }
             if at + len < items.len() {
                 result["nextCursor"] = json!((at + len).to_string());
             }
