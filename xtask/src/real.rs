@@ -1,5 +1,6 @@
 //! Real MCP servers and clients for the tests: installed under `target/real` from the pins in
-//! `fixtures/real`, once for each state of the pins; and a client on the Rust SDK, built there.
+//! `fixtures/real`, once for each state of the pins; and a client and a server on the Rust SDK,
+//! built there.
 //!
 //! What was found is written to `target/real/parts`, a line `name=value` each. A test reads that
 //! file (`bins/gateway/tests/real/parts.rs`); a part that is not in it cannot be had here.
@@ -28,15 +29,16 @@ const NODE_SETS: [(&str, &str); 3] =
     [("node", ""), ("third-party", "third-party"), ("typescript-2", "typescript-2")];
 
 /// The Python sets, each in an environment of its own, and what each must be able to import.
-const PYTHON_SETS: [(&str, &str); 4] = [
+const PYTHON_SETS: [(&str, &str); 5] = [
     ("clients", "import mcp.client.streamable_http"),
+    ("old", "import mcp.client.sse, mcp.server.fastmcp"),
     ("fastmcp", "import fastmcp.client"),
     ("servers", "import mcp_server_fetch, mcp_server_git, mcp_server_time"),
     ("postgres", "import postgres_mcp"),
 ];
 
 /// A workspace of its own: what it depends on is none of the product's.
-const RUST_CLIENT: &str = "fixtures/clients/rmcp/Cargo.toml";
+const RUST: &str = "fixtures/rmcp/Cargo.toml";
 
 /// What the tests can use.
 #[derive(Debug)]
@@ -202,9 +204,9 @@ impl Place {
         })
     }
 
-    /// Builds the client on the Rust SDK.  Cargo knows what has been done.
+    /// Builds the client and the server on the Rust SDK.  Cargo knows what has been done.
     fn build_rust(&self, root: &Path) -> Result<(), RealError> {
-        let (manifest, dir) = (root.join(RUST_CLIENT), self.dir.join("rmcp"));
+        let (manifest, dir) = (root.join(RUST), self.dir.join("rmcp"));
         let (manifest, dir) = (manifest.to_string_lossy(), dir.to_string_lossy());
         let words =
             ["build", "--locked", "--quiet", "--manifest-path", &manifest, "--target-dir", &dir];

@@ -25,6 +25,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whose SDK.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Sdk {
+    /// One that knows no revision but 2024-11-05.
+    PythonOld,
     Python,
     /// Its second generation, which asks for 2026-07-28 first.
     Python2,
@@ -223,8 +225,9 @@ pub(crate) fn text(result: &Value) -> String {
 fn program(parts: &Parts, sdk: Sdk) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/clients");
     let mut command = match sdk {
-        Sdk::Python => {
-            let mut command = Command::new(parts.python("clients", "python"));
+        Sdk::PythonOld | Sdk::Python => {
+            let set = if sdk == Sdk::Python { "clients" } else { "old" };
+            let mut command = Command::new(parts.python(set, "python"));
             command.arg(scripts.join("client.py"));
             command
         }
@@ -238,7 +241,7 @@ fn program(parts: &Parts, sdk: Sdk) -> Command {
             command.arg(scripts.join("client_fastmcp.py"));
             command
         }
-        Sdk::Rust => Command::new(parts.rust_client()),
+        Sdk::Rust => Command::new(parts.rust("rmcp-client")),
         Sdk::Inspector => {
             let mut command = Command::new(parts.young_node());
             command.arg(scripts.join("inspector.mjs"));

@@ -1,6 +1,7 @@
-//! Official SDKs of both generations, each as a client and as a server, with the gateway between
+//! Official SDKs of every generation, each as a client and as a server, with the gateway between
 //! them: whatever revision each speaks, a client is told what the server itself would tell it.
 
+mod guests;
 mod site;
 mod visit;
 
@@ -9,70 +10,58 @@ use std::{
     thread,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::{
-    site::{SERVERS, Server, Site, is_modern},
-    visit::{FEATURES, Seen, cancel, visit},
+    guests::{GUESTS, Guest},
+    site::{MODERN, SERVERS, Server, Site, Way},
+    visit::{FEATURES, Host, Seen, cancel, visit},
 };
 use crate::{
-    client::{Client, Sdk, Wire, over},
+    client::{Client, Sdk},
     compat::{report, site::pinned},
     parts::{Parts, SCRIPTED},
 };
 
-/// The SDKs that the clients are written on.
-const CLIENTS: [Sdk; 4] = SERVERS;
-
 /// One line of the table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Row {
-    client: Sdk,
-    server: (Sdk, &'static str),
-    front: &'static str,
+    guest: Guest,
+    server: Server,
+    front: Way,
     features: Vec<&'static str>,
-    /// The server's name, and how to connect to it.
-    at: String,
     connect: Value,
 }
 
-impl Row {
-    /// Whether this client has still to cancel something there.
-    fn is_left(&self, client: Sdk) -> bool {
-        self.client == client && !self.features.contains(&"cancelling")
-    }
-}
+/// What each server itself says to one client.
+type Measures = Vec<(Sdk, Seen)>;
 
 #[test]
 fn every_client_works_with_every_server() {
     let Some(parts) = Parts::need(SCRIPTED) else { return };
     let site = Site::start(&parts);
     let (parts, site) = (&parts, &site);
-    let measured = beside(CLIENTS.map(|sdk| move || directly(parts, site, sdk)));
-    let (clients, measures): (Vec<_>, Vec<_>) = measured.into_iter().unzip();
+    let measured = beside(GUESTS.map(|guest| move || directly(parts, site, guest)));
+    let (clients, measures): (Vec<Client>, Vec<Measures>) = measured.into_iter().unzip();
     // What one client hears is not to be taken for what another was to hear.
-    let turns: Vec<Mutex<()>> = site.servers.iter().map(|_| Mutex::default()).collect();
-    let (measures, turns) = (&measures, &turns);
-    let visits = clients.into_iter().zip(CLIENTS).enumerate();
-    let told = beside(
-        visits.map(|(at, (client, sdk))| move || through(site, sdk, client, (at, measures), turns)),
-    );
-    let (mut rows, mut differences) = (Vec::new(), Vec::new());
-    for ((sdk, mut client), told, differs) in told {
-        rows.extend(told);
-        differences.extend(differs);
-        for row in rows.iter_mut().filter(|it| it.is_left(sdk)) {
-            let way = format!("{:?} at {} over {}", row.client, row.at, row.front);
-            cancel(&mut client, &row.connect, row.server.0, &way);
-            row.features.push("cancelling");
-        }
-    }
+    let turns: Vec<Mutex<()>> = SERVERS.iter().map(|_| Mutex::default()).collect();
+    let (measures, turns) = (measures.as_slice(), turns.as_slice());
+    let visits = clients.into_iter().enumerate();
+    let told =
+        beside(visits.map(|(at, client)| move || through(site, client, (at, measures), turns)));
+    let (clients, told): (Vec<_>, Vec<_>) = told.into_iter().map(|it| (it.0, (it.1, it.2))).unzip();
+    let (rows, differences): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+    // Only now: what each leaves behind would be in the way of its next visits.
+    let visits = clients.into_iter().zip(rows);
+    let rows = beside(visits.map(|(client, rows)| move || cancelled(client, rows, turns)));
+    let differences = differences.concat();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    for server in &site.servers {
-        let version = if is_modern(server.sdk) { "2026-07-28" } else { "2025-11-25" };
-        let (name, version) = (format!("server={}", server.name), format!("version={version}"));
-        site.gateway.logged(&["ready", &name, &version]);
+    for server in SERVERS {
+        let (name, version) = (server.name(), format!("version={}", server.speaks));
+        site.gateway.logged(&["ready", &format!("server={name}"), &version]);
     }
+    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
+    rows.sort_by_key(|it| (it.guest.place(), at(&it.server), it.front));
     report::check("eras", &table(&rows));
 }
 
@@ -86,65 +75,85 @@ fn beside<T: Send, W: FnOnce() -> T + Send>(work: impl IntoIterator<Item = W>) -
     })
 }
 
-/// What each server itself says to a client of this SDK, in the revision that the two agree upon.
-fn directly(parts: &Parts, site: &Site, sdk: Sdk) -> (Client, Vec<Seen>) {
-    let mut client = Client::start(parts, sdk);
-    let measure = |server| {
-        let way = format!("{sdk:?} at {server:?} directly");
-        visit(&mut client, &site.directly(parts, server), (server, false), &way)
-    };
-    let seen = SERVERS.map(measure).into();
-    (client, seen)
+/// What each server that it visits says to a client itself, in the revision that the two agree upon.
+fn directly(parts: &Parts, site: &Site, guest: Guest) -> (Client, Measures) {
+    let mut client = Client::start(parts, guest.sdk);
+    let mut measures = Measures::new();
+    for server in SERVERS.iter().filter(|it| !guest.ways(it).is_empty()) {
+        if measures.iter().all(|it| it.0 != server.sdk) {
+            let way = format!("{guest:?} at {:?} directly", server.sdk);
+            let connect = guest.directly(server, site.directly(parts, server.sdk));
+            measures.push((
+                server.sdk,
+                visit(&mut client, &connect, Host::itself(server), guest, &way),
+            ));
+        }
+    }
+    (client, measures)
 }
 
 /// What the gateway says to a client instead, and where that is something else.
 fn through(
     site: &Site,
-    sdk: Sdk,
     mut client: Client,
-    (at, measures): (usize, &[Vec<Seen>]),
+    (at, measures): (usize, &[Measures]),
     turns: &[Mutex<()>],
-) -> ((Sdk, Client), Vec<Row>, Vec<String>) {
+) -> (Client, Vec<Row>, Vec<String>) {
+    let guest = GUESTS[at];
     let (mut rows, mut differences) = (Vec::new(), Vec::new());
-    let count = site.servers.len();
+    let count = SERVERS.len();
     // Each begins elsewhere.
-    let begin = at * count / CLIENTS.len();
+    let begin = at * count / GUESTS.len();
     for turn in (0..count).map(|it| (begin + it) % count) {
-        let server = &site.servers[turn];
-        let measured = SERVERS.iter().position(|it| *it == server.sdk).unwrap();
-        for (front, connect) in fronts(site, server) {
-            let way = format!("{sdk:?} at {} over {front}", server.name);
+        let server = SERVERS[turn];
+        for front in guest.ways(&server) {
+            let way = format!("{guest:?} at {} over {front:?}", server.name());
+            let connect = guest.prepared(site.through(&server, front));
             let alone = turns[turn].lock().unwrap_or_else(PoisonError::into_inner);
-            let seen = visit(&mut client, &connect, (server.sdk, true), &way);
+            let seen = visit(&mut client, &connect, Host::behind(&server, guest), guest, &way);
             drop(alone);
-            let revision = if is_modern(sdk) { "2026-07-28" } else { "2025-11-25" };
-            assert!(seen.revision.is_none_or(|it| it == revision), "{way}");
+            assert!(seen.revision.as_deref().is_none_or(|it| it == guest.agrees(&server)), "{way}");
             // What it can do is what it says in its own revision.
-            let own = CLIENTS.iter().position(|it| *it == server.sdk).unwrap();
-            let expect = &measures[own][measured].capabilities;
-            if seen.capabilities != *expect {
+            let own = GUESTS.iter().position(|it| it.sdk == server.sdk).unwrap();
+            let mut expect = measure(&measures[own], server.sdk).capabilities.clone();
+            if guest.speaks < "2025-03-26" && guest.spoken_behind(&server) == MODERN {
+                // That had no word for it.
+                expect.as_object_mut().unwrap().remove("completions");
+            }
+            if seen.capabilities != expect {
                 differences.push(format!("{way}: {} instead of {expect}", seen.capabilities));
             }
-            differences.extend(compare(&way, &measures[at][measured].said, &seen.said));
+            let expect = &measure(&measures[at], server.sdk).said;
+            differences.extend(compare(&way, expect, &seen.said));
             let features = seen.said.iter().map(|it| it.0).collect();
-            let (at, its) = (server.name.clone(), (server.sdk, server.behind));
-            rows.push(Row { client: sdk, server: its, front, features, at, connect });
+            rows.push(Row { guest, server, front, features, connect });
         }
     }
-    rows.sort_by_key(|it| (SERVERS.iter().position(|sdk| *sdk == it.server.0), it.server.1));
-    ((sdk, client), rows, differences)
+    (client, rows, differences)
 }
 
-/// The ways to a server: `gateway stdio` only where the server is a child too.
-fn fronts(site: &Site, server: &Server) -> Vec<(&'static str, Value)> {
-    let url = site.gateway.url(&server.name, Wire::Streamable);
-    let mut fronts = vec![("Streamable HTTP", over(Wire::Streamable, &url, None))];
-    if server.behind == "stdio" {
-        let program = env!("CARGO_BIN_EXE_gateway");
-        let child = json!({ "transport": "stdio", "command": program, "args": ["stdio", url] });
-        fronts.push(("stdio", child));
+fn measure(measures: &Measures, sdk: Sdk) -> &Seen {
+    &measures.iter().find(|it| it.0 == sdk).unwrap().1
+}
+
+/// What a client has still to cancel.
+fn cancelled(mut client: Client, mut rows: Vec<Row>, turns: &[Mutex<()>]) -> Vec<Row> {
+    for row in rows.iter_mut().filter(|it| !it.features.contains(&"cancelling")) {
+        let Row { guest, server, front, .. } = *row;
+        if Guest::cancels(server.sdk) {
+            let way = format!("{guest:?} at {} over {front:?}", server.name());
+            let alone = turns[at(&server)].lock().unwrap_or_else(PoisonError::into_inner);
+            cancel(&mut client, &row.connect, Host::behind(&server, guest), guest, &way);
+            drop(alone);
+            row.features.push("cancelling");
+        }
     }
-    fronts
+    rows
+}
+
+/// Where a server stands among all.
+fn at(server: &Server) -> usize {
+    SERVERS.iter().position(|it| it == server).unwrap()
 }
 
 fn compare(
@@ -164,6 +173,9 @@ fn compare(
 
 fn title(sdk: Sdk) -> String {
     let (name, package, pins) = match sdk {
+        Sdk::PythonOld => {
+            ("Python SDK", "mcp", include_str!("../../../../fixtures/real/requirements-old.txt"))
+        }
         Sdk::Python => (
             "Python SDK",
             "mcp",
@@ -172,6 +184,11 @@ fn title(sdk: Sdk) -> String {
         Sdk::Python2 => (
             "Python SDK",
             "mcp",
+            include_str!("../../../../fixtures/real/requirements-fastmcp.txt"),
+        ),
+        Sdk::FastMcp => (
+            "FastMCP",
+            "fastmcp",
             include_str!("../../../../fixtures/real/requirements-fastmcp.txt"),
         ),
         Sdk::TypeScript => (
@@ -184,7 +201,8 @@ fn title(sdk: Sdk) -> String {
             "@modelcontextprotocol/client",
             include_str!("../../../../fixtures/real/typescript-2/package.json"),
         ),
-        other => panic!("{other:?} is not compared here"),
+        Sdk::Rust => ("Rust SDK", "rmcp", include_str!("../../../../fixtures/rmcp/Cargo.toml")),
+        Sdk::Inspector => panic!("{sdk:?} is not compared here"),
     };
     let version = pinned(package, pins);
     format!("{name} {}", version.rsplit(' ').next().unwrap_or_default())
@@ -195,11 +213,13 @@ fn table(rows: &[Row]) -> String {
 ## Both eras
 
 The official SDKs of both generations, each as a client and as a server ([fixtures/servers](../fixtures/servers/README.md)), \
-before and behind the same gateway. A client of the second generation asks for 2026-07-28 first, and gets it at every URL; one of the \
-first speaks 2025-11-25, and gets that. Behind, the gateway finds out by itself what a server speaks, but for the Python SDK 2.x on stdio, where it is configured. \
+before and behind the same gateway. A client that knows 2026-07-28 asks for it first, and gets it at every URL but those of HTTP+SSE, \
+which is older; any other speaks what it knows, and gets that. Behind, the gateway finds out by itself what a server speaks, but for the \
+lines marked *set*, where the configuration names the revision (`protocol`) of a server that knows others too. A server that has both eras is spoken to as its client speaks. \
 `=`: what the client is told equals what the same client is told by the server itself, in the revision that those two agree upon; \
 in `list_changed`, `updated` and `cancelling`, that it arrives. `≈`: the server does not say for which call it logs (nor does its SDK), \
-so that in 2026-07-28 what is heard before the call's answer, or a moment after it, is told, and what comes later is not. Empty: the server has nothing of the kind.
+so that in 2026-07-28 what is heard before the call's answer, or a moment after it, is told, and what comes later is not. Empty: the server has nothing of the kind, \
+the client offers no words for it, or its revision has none.
 
 | column | what was compared |
 |---|---|
@@ -209,17 +229,19 @@ so that in 2026-07-28 what is heard before the call's answer, or a moment after 
 | cancelling | a call that the client cancels ends at the server |
 | logging | what is logged on the levels that were asked for |
 
-| client | speaks | server | behind | in front |"
+| client | speaks | in front | server | speaks | behind |"
         .to_owned();
     FEATURES.iter().for_each(|it| out += &format!(" {it} |"));
-    out += &format!("\n|---|---|---|---|---|{}\n", ":-:|".repeat(FEATURES.len()));
-    for Row { client, server, front, features, .. } in rows {
-        let speaks = if is_modern(*client) { "2026-07-28" } else { "2025-11-25" };
-        let (client, behind) = (title(*client), format!("{} | {}", title(server.0), server.1));
-        out += &format!("| {client} | {speaks} | {behind} | {front} |");
+    out += &format!("\n|---|---|---|---|---|---|{}\n", ":-:|".repeat(FEATURES.len()));
+    for Row { guest, server, front, features, .. } in rows {
+        let set = if server.pinned { ", *set*" } else { "" };
+        let (client, server_title) = (title(guest.sdk), title(server.sdk));
+        let (front, behind) = (front.name(), server.behind.name());
+        out += &format!("| {client} | {} | {front} ", guest.agrees(server));
+        out += &format!("| {server_title} | {}{set} | {behind} |", guest.spoken_behind(server));
         let cell = |it: &&str| match *it {
             it if features.contains(&it) => " = |",
-            "logging" => " ≈ |",
+            "logging" if guest.logs() => " ≈ |",
             _ => "  |",
         };
         FEATURES.iter().for_each(|it| out += cell(it));

@@ -72,9 +72,9 @@ impl Parts {
         self.path(&format!("third-party/node_modules/{below}"))
     }
 
-    /// The client on the Rust SDK.
-    pub(crate) fn rust_client(&self) -> String {
-        self.path("rmcp/debug/rmcp-client")
+    /// What is built on the Rust SDK.
+    pub(crate) fn rust(&self, program: &str) -> String {
+        self.path(&format!("rmcp/debug/{program}"))
     }
 
     /// A Node.js that is young enough for every client: the one that was installed with them, else

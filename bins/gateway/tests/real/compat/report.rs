@@ -30,7 +30,7 @@ pub(crate) struct Row {
 const THIRD_PARTY: &str = include_str!("../../../../../fixtures/real/third-party/package.json");
 const FASTMCP: &str = include_str!("../../../../../fixtures/real/requirements-fastmcp.txt");
 const PYTHON: &str = include_str!("../../../../../fixtures/real/requirements-clients.txt");
-const RUST: &str = include_str!("../../../../../fixtures/clients/rmcp/Cargo.toml");
+const RUST: &str = include_str!("../../../../../fixtures/rmcp/Cargo.toml");
 const NODE: &str = include_str!("../../../../../fixtures/real/package.json");
 
 /// The client's name and version.
