@@ -218,6 +218,10 @@ impl Call {
 
     /// Sends the request once more, where it has certainly not arrived in a session that is over.
     async fn again(&mut self, error: TransportError) -> Result<(), TransportError> {
+        if *error.kind() != ErrorKind::NoSession && self.ask_later() {
+            debug!(%error, "the result of a task did not come: it is asked about");
+            return Ok(());
+        }
         let Some(leg) = self.parked.leg.take() else { return Err(error) };
         let pooled = Arc::clone(&leg.place.pooled);
         drop(leg);
@@ -239,6 +243,7 @@ impl Call {
 
     /// The server's answer, as the client hears it; none where the call goes on.
     async fn answered(&mut self, answer: Message) -> Option<Result<Message, TransportError>> {
+        let answer = self.settled(answer).await?;
         let was_task = match &mut self.parked.leg {
             Some(leg) if leg.place.task.is_some() => {
                 leg.place.task = None;

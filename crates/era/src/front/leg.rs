@@ -11,6 +11,8 @@ use mcp_jsonrpc::{
     transport::{Event, EventStream, Exchange, Reply, TransportError},
 };
 
+use tokio::time::Instant;
+
 use super::pooled::Place;
 
 /// A request on its way, and its place in the session that carries it.
@@ -62,6 +64,16 @@ impl Leg {
         self.place.task = Some(task);
         let session = std::sync::Arc::clone(&self.place.pooled.session);
         self.behind = Behind::Sent(async move { session.send(result).await }.boxed());
+    }
+
+    /// Asks for the result of its task once more, when something has become of it.
+    pub(super) fn ask_later(&mut self, task: Box<str>, result: Exchange, until: Instant) {
+        let pooled = std::sync::Arc::clone(&self.place.pooled);
+        let asking = async move {
+            pooled.until_moved(&task, until).await?;
+            pooled.session.send(result).await
+        };
+        self.behind = Behind::Sent(asking.boxed());
     }
 
     /// What is said next; the answer, or an error, last.  Dropping the future loses nothing.

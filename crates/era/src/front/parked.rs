@@ -41,6 +41,10 @@ pub(super) struct Parked {
     pub(super) words: Option<Box<str>>,
     /// Whether it was sent as one that is a task.
     pub(super) as_task: bool,
+    /// How often the result of its task was asked for once more.
+    pub(super) asked_later: u32,
+    /// Until when it is asked about, once it is.
+    pub(super) asked_until: Option<Instant>,
 }
 
 /// All that wait.

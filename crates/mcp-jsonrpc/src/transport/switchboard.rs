@@ -292,6 +292,9 @@ impl Switchboard {
         };
         match waiting {
             Some(waiting) => {
+                if let (true, Some(Id::Number(ours))) = (self.is_modern(), message.id()) {
+                    self.state().doubts.heard_of(*ours);
+                }
                 if let Some(token) = waiting.token
                     && !self.is_modern()
                     && message.mentions("\"taskId\"")
@@ -319,8 +322,11 @@ impl Switchboard {
                 debug!("progress without a token: dropped");
                 return;
             };
-            let state = self.state();
+            let mut state = self.state();
             let out = spelled(progress_token);
+            if let Some(ours) = state.progress.get(&out).copied() {
+                state.doubts.heard_of(ours);
+            }
             let waiting = state.progress.get(&out).and_then(|ours| state.waiting.get(ours));
             let token = match waiting {
                 Some(waiting) => waiting.token.as_ref(),
@@ -345,12 +351,14 @@ impl Switchboard {
         }
     }
 
-    /// Hands the binding a message of our own; lost if it is far behind.
-    fn write(&self, message: Option<Message>) {
-        let Some(message) = message else { return };
-        if self.0.outgoing.try_send(Box::new(message)).is_err() {
+    /// Hands the binding a message of our own; false, and lost, if it is far behind.
+    fn write(&self, message: Option<Message>) -> bool {
+        let Some(message) = message else { return false };
+        let written = self.0.outgoing.try_send(Box::new(message)).is_ok();
+        if !written {
             debug!("the peer is gone, or too busy to hear of it");
         }
+        written
     }
 
     fn remove(&self, ours: i64) -> Option<Waiting> {

@@ -148,6 +148,12 @@ impl Talk {
         inbox.finish(Ok(Some(Message::parse(said.to_string()).unwrap())));
     }
 
+    /// Breaks the stream of a call off.
+    pub(super) fn break_off(&self, call: i64) {
+        let inbox = self.calls.lock().unwrap().remove(&call).unwrap();
+        inbox.finish(Err(TransportError::new(ErrorKind::Timeout, "nothing was heard")));
+    }
+
     /// Says something that belongs to no call.
     pub(super) fn unasked(&self, said: Value) {
         let message = Message::parse(said.to_string()).unwrap();

@@ -139,3 +139,108 @@ async fn which_tools_are_tasks_is_looked_up_again_when_the_list_has_changed() {
     Client::new(&front, "ann", json!({})).call("now", json!({})).await;
     assert_eq!(other.count("tools/list"), 0);
 }
+
+/// Says how the task is, to whoever asks about it.
+async fn tell(server: &Double, nth: usize, status: &str, ms: u64) {
+    let (talk, asked) = server.hears(nth, |it| it["method"] == "tasks/get").await;
+    assert_eq!(asked["params"], json!({ "taskId": "t-1" }));
+    let status = json!({ "taskId": "t-1", "status": status, "pollInterval": ms, "ttl": null,
+        "createdAt": "2025-11-25T00:00:00Z", "lastUpdatedAt": "2025-11-25T00:00:00Z" });
+    talk.answer(asked["id"].as_i64().unwrap(), status);
+}
+
+/// Hears who asks for the result once more, and says it.
+async fn result(server: &Double, nth: usize) {
+    let (talk, asked) = server.hears(nth, |it| it["method"] == "tasks/result").await;
+    assert_eq!(asked["params"], json!({ "taskId": "t-1" }));
+    talk.answer(asked["id"].as_i64().unwrap(), json!({ "content": [{ "n": nth }] }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_result_does_not_come_is_asked_about() {
+    let server = server();
+    let front = server.front(FrontOptions::default());
+    let client = Client::new(&front, "ann", json!({}));
+    let began = Instant::now();
+    let speaking = async {
+        let (talk, id) = server.called(0, "bg").await;
+        let asked = begin(&server, 0, (&talk, id)).await;
+        talk.break_off(asked);
+        tell(&server, 0, "working", 200).await;
+        tell(&server, 1, "working", 200).await;
+        tell(&server, 2, "completed", 200).await;
+        result(&server, 1).await;
+    };
+    let (called, ()) = tokio::join!(client.call("bg", json!({})), speaking);
+    assert_eq!(called["content"][0]["n"], 1);
+    assert_eq!(began.elapsed().as_millis(), 1400, "after 1 s, and then as its server likes it");
+    assert_eq!((server.count("tools/call"), server.count("tasks/cancel")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_wait_for_its_task_is_asked_again() {
+    for answer in [
+        json!({ "error": { "code": -32600, "message": "it is not ready" } }),
+        json!({ "result": { "taskId": "t-1", "status": "working" } }),
+    ] {
+        let server = server();
+        let front = server.front(FrontOptions::default());
+        let client = Client::new(&front, "ann", all());
+        let speaking = async {
+            let (talk, id) = server.called(0, "bg").await;
+            let asked = begin(&server, 0, (&talk, id)).await;
+            let mut said = json!({ "jsonrpc": "2.0", "id": asked });
+            said.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+            talk.end(asked, said);
+            // That it has not ended; that it waits, which it says in a result only.
+            tell(&server, 0, "working", 200).await;
+            tell(&server, 1, "input_required", 200).await;
+            result(&server, 1).await;
+        };
+        let (called, ()) = tokio::join!(client.call("bg", json!({})), speaking);
+        assert_eq!(called["content"][0]["n"], 1, "{answer}");
+    }
+    // One that ended with an error ended with an error.
+    let server = server();
+    let front = server.front(FrontOptions::default());
+    let client = Client::new(&front, "ann", all());
+    let speaking = async {
+        let (talk, id) = server.called(0, "bg").await;
+        let asked = begin(&server, 0, (&talk, id)).await;
+        let error = json!({ "code": -7, "message": "it broke" });
+        talk.end(asked, json!({ "jsonrpc": "2.0", "id": asked, "error": error }));
+        tell(&server, 0, "failed", 200).await;
+    };
+    let (error, ()) = tokio::join!(client.error("tools/call", json!({ "name": "bg" })), speaking);
+    assert_eq!(error["code"], -7);
+    assert_eq!((server.count("tasks/result"), server.count("tasks/cancel")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_not_asked_about_for_ever() {
+    let server = server();
+    let front = server.front(FrontOptions::default());
+    let client = Client::new(&front, "ann", all());
+    let call = client.send(client.message(json!(1), "tools/call", json!({ "name": "bg" })));
+    let speaking = async {
+        let (talk, id) = server.called(0, "bg").await;
+        let asked = begin(&server, 0, (&talk, id)).await;
+        talk.break_off(asked);
+        for nth in 0.. {
+            tell(&server, nth, "working", 60000).await;
+        }
+    };
+    let began = Instant::now();
+    let said = tokio::select! {
+        said = call => said,
+        () = speaking => panic!("it ended"),
+    };
+    let error = match said {
+        Ok(Reply::Stream(mut events)) => events.next().await.unwrap().unwrap_err(),
+        Ok(_) => panic!("an answer"),
+        Err(error) => error,
+    };
+    assert_eq!(*error.kind(), ErrorKind::Timeout);
+    assert_eq!(began.elapsed().as_secs(), 3600, "TASK_TIMEOUT");
+    server.hears(0, |it| it["method"] == "tasks/cancel").await;
+}

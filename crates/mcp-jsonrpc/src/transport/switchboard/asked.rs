@@ -72,10 +72,15 @@ impl Drop for Asked {
         let Some(Waiting { cancellable: true, wants, .. }) = self.board.remove(self.ours) else {
             return;
         };
-        if self.board.is_modern() {
-            self.board.state().doubts.add(self.ours, wants);
+        let is_modern = self.board.is_modern();
+        if is_modern {
+            let mut state = self.board.state();
+            let last = state.last;
+            state.doubts.add(self.ours, wants, last);
         }
-        self.board.write(cancellation(self.ours));
+        if !self.board.write(cancellation(self.ours)) && is_modern {
+            self.board.state().doubts.untold(self.ours);
+        }
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
 
 /// How long after a request was abandoned its server may still work on it, and say so.
 pub(super) const DOUBT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// How long it may where it has certainly read that nobody waits any more: it has said something to
+/// a request that was sent after that.
+pub(super) const DOUBT_SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many abandoned requests are remembered; the last one stands for those beyond.
 pub(super) const DOUBTS_MAX: usize = 256;
 
@@ -39,13 +42,20 @@ pub(super) struct Wants {
 
 /// Requests that nobody waits for any more, and that may still have something to say.
 #[derive(Debug, Default)]
-pub(super) struct Doubts(VecDeque<Doubt>);
+pub(super) struct Doubts {
+    all: VecDeque<Doubt>,
+    /// Whether the server has been seen to work on where it knew that nobody waits.
+    works_on: bool,
+}
 
 #[derive(Debug)]
 struct Doubt {
     ours: i64,
     log: bool,
     until: Instant,
+    since: Instant,
+    /// The last request before that; none where the server could not be told.
+    after: Option<i64>,
 }
 
 /// A part with `_meta`: parameters of a notification, or a result.
@@ -125,6 +135,7 @@ impl Switchboard {
         let Some((ours, (theirs, inbox))) = found else {
             return self.drop_unclaimed(message, "it is of no subscription that is open");
         };
+        self.state().doubts.heard_of(ours);
         if inbox.push(retagged(message, &theirs).into()).is_ok() {
             return;
         }
@@ -182,31 +193,53 @@ impl State {
 // === impl Doubts ===
 
 impl Doubts {
-    /// Nobody waits for this one any more.
-    pub(super) fn add(&mut self, ours: i64, wants: Wants) {
+    /// Nobody waits for this one any more, and `last` was the last before the server is told.
+    pub(super) fn add(&mut self, ours: i64, wants: Wants, last: i64) {
         if wants.changes {
             return;
         }
-        let doubt = Doubt { ours, log: wants.log, until: Instant::now() + DOUBT_TIMEOUT };
-        let is_full = DOUBTS_MAX <= self.0.len();
-        match self.0.back_mut().filter(|_| is_full) {
+        let (since, after) = (Instant::now(), Some(last));
+        let doubt = Doubt { ours, log: wants.log, until: since + DOUBT_TIMEOUT, since, after };
+        let is_full = DOUBTS_MAX <= self.all.len();
+        match self.all.back_mut().filter(|_| is_full) {
             // It stands for several then, and no answer clears it.
-            Some(last) => *last = Doubt { ours: 0, log: doubt.log || last.log, ..doubt },
-            None => self.0.push_back(doubt),
+            Some(last) => {
+                let after = doubt.after.filter(|_| last.after.is_some());
+                *last = Doubt { ours: 0, log: doubt.log || last.log, after, ..doubt };
+            }
+            None => self.all.push_back(doubt),
+        }
+    }
+
+    /// The server could not be told of the last one.
+    pub(super) fn untold(&mut self, ours: i64) {
+        if let Some(last) = self.all.back_mut().filter(|last| last.ours == ours || last.ours == 0) {
+            last.after = None;
         }
     }
 
     /// It was answered all the same: there is nothing more to come.
     pub(super) fn clear(&mut self, ours: i64) {
-        self.0.retain(|doubt| doubt.ours != ours);
+        let Some(at) = self.all.iter().position(|doubt| doubt.ours == ours) else { return };
+        let answered = self.all.remove(at);
+        // Its answer may have crossed with the cancellation, but not for so long.
+        self.works_on |= answered.is_some_and(|it| DOUBT_SETTLE_TIMEOUT < it.since.elapsed());
+    }
+
+    /// The server said something to this one: it has read all that was sent before.
+    pub(super) fn heard_of(&mut self, ours: i64) {
+        if self.all.is_empty() || self.works_on {
+            return;
+        }
+        let until = Instant::now() + DOUBT_SETTLE_TIMEOUT;
+        let told = self.all.iter_mut().filter(|doubt| doubt.after.is_some_and(|it| it < ours));
+        told.for_each(|doubt| doubt.until = doubt.until.min(until));
     }
 
     fn any(&mut self, is_log: bool) -> bool {
         let now = Instant::now();
-        while self.0.front().is_some_and(|doubt| doubt.until <= now) {
-            self.0.pop_front();
-        }
-        self.0.iter().any(|doubt| doubt.log || !is_log)
+        self.all.retain(|doubt| now < doubt.until);
+        self.all.iter().any(|doubt| doubt.log || !is_log)
     }
 }
 

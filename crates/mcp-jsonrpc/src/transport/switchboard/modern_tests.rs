@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    modern::{DOUBT_TIMEOUT, DOUBTS_MAX},
+    modern::{DOUBT_SETTLE_TIMEOUT, DOUBT_TIMEOUT, DOUBTS_MAX},
     tests::{board, value, waiting},
     *,
 };
@@ -205,6 +205,67 @@ async fn an_abandoned_request_may_still_be_the_one_that_logs() {
     tokio::time::advance(Duration::from_millis(1)).await;
     board.dispatch(log("three"));
     assert_eq!(waiting(&mut one)["params"]["data"], "three");
+}
+
+/// A peer reads what it is sent in order: one that answers what was sent later knows that nobody
+/// waits for what was sent before, and has a moment to leave off.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_read_a_cancellation_logs_for_nobody_any_more() {
+    let (board, _outgoing) = board();
+    let (gone, abandoned) = board.ask(&logging(1)).unwrap();
+    let (before, _first) = board.ask(&call(2)).unwrap();
+    drop(abandoned);
+    let progress = json!({ "progressToken": "p" });
+    let (after, mut third) = board.ask(&request(3, "tools/call", &progress)).unwrap();
+    let (_, mut fourth) = board.ask(&logging(4)).unwrap();
+    let unheard = |fourth: &mut Asked| {
+        board.dispatch(log("of whom"));
+        assert_eq!(waiting(fourth), Value::Null);
+    };
+    // An answer to what was sent before shows nothing.
+    board.dispatch(Message::response(before.id().unwrap(), &json!({})).unwrap());
+    tokio::time::advance(DOUBT_SETTLE_TIMEOUT).await;
+    unheard(&mut fourth);
+    let token = value(&after)["params"]["_meta"]["progressToken"].clone();
+    board.dispatch(said(
+        "notifications/progress",
+        &json!({ "progressToken": token, "progress": 1 }),
+    ));
+    assert_eq!(waiting(&mut third)["params"]["progressToken"], "p");
+    tokio::time::advance(DOUBT_SETTLE_TIMEOUT - Duration::from_millis(1)).await;
+    unheard(&mut fourth);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    board.dispatch(log("four"));
+    assert_eq!(waiting(&mut fourth)["params"]["data"], "four");
+
+    // One that works on all the same is not believed again.
+    let (gone_too, abandoned) = board.ask(&logging(5)).unwrap();
+    drop(abandoned);
+    tokio::time::advance(DOUBT_SETTLE_TIMEOUT * 2).await;
+    board.dispatch(Message::response(gone_too.id().unwrap(), &json!({})).unwrap());
+    drop(board.ask(&logging(6)).unwrap());
+    let (after, _seventh) = board.ask(&call(7)).unwrap();
+    board.dispatch(Message::response(after.id().unwrap(), &json!({})).unwrap());
+    tokio::time::advance(DOUBT_SETTLE_TIMEOUT * 2).await;
+    unheard(&mut fourth);
+    tokio::time::advance(DOUBT_TIMEOUT).await;
+    board.dispatch(log("at last"));
+    assert_eq!(waiting(&mut fourth)["params"]["data"], "at last");
+    assert!(gone.id().is_some());
+}
+
+/// One that could not be told is not thought to know.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_could_not_be_told_may_log_for_long() {
+    let (board, outgoing) = board();
+    drop(outgoing);
+    drop(board.ask(&logging(1)).unwrap());
+    let (after, _second) = board.ask(&call(2)).unwrap();
+    let (_, mut third) = board.ask(&logging(3)).unwrap();
+    board.dispatch(Message::response(after.id().unwrap(), &json!({})).unwrap());
+    tokio::time::advance(DOUBT_SETTLE_TIMEOUT * 2).await;
+    board.dispatch(log("of whom"));
+    assert_eq!((waiting(&mut third), board.unclaimed()), (Value::Null, 1));
 }
 
 #[test]
