@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    conformance, deny, doc, fmt, fuzz, lint,
+    conformance, deny, doc, fmt, fuzz, guard, lint,
     run::Outcome,
     suite::{self, Count},
     tidy,
@@ -24,6 +24,7 @@ pub(crate) fn run(root: &Path, strict: bool) -> Outcome {
     let mut count = Count::default();
     checks.push(("test", suite::run(root, strict, "ci", &[], &mut count)));
     checks.push(("conformance", conformance::run(root, strict, &[], false)));
+    checks.push(("guard", guard::run(root, &[], strict)));
     println!();
     let mut failed = Vec::new();
     for (name, outcome) in &checks {

@@ -26,7 +26,7 @@ use run::{Outcome, Task};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
-  ci [--strict]         all of the below up to `conformance`, and do the fuzz targets compile; `test` replays their seeds
+  ci [--strict]         all of the below up to `guard`, and do the fuzz targets compile; `test` replays their seeds
   fmt                   is every file formatted
   lint                  clippy, warnings denied
   doc                   rustdoc, warnings denied
@@ -37,7 +37,8 @@ usage: cargo xtask COMMAND
   guard [--bless]       instructions per call, under valgrind, beside those that were kept; --bless keeps these
   real                  install the real servers and clients of `test`, and no more
   fuzz [--seconds N]    every fuzz target for N seconds (10)
-  bench [ARGUMENT...]   the load generator, built for release
+  bench [ARGUMENT...]   the load generator, built for release; `bench --help` says what it measures
+  peers [NAME...]       install the programs of others that `bench --peers` measures, and no more
 
 --strict: what cannot run here is a failure, not a counted skip";
 
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
             Err(error) => Outcome::Failed(format!("--seconds {n}: {error}")),
         },
         ("guard", words) => guard::run(&root, words, strict),
+        ("peers", names) => peers(&root, names),
         ("bench", _) => bench(&root, rest),
         ("help" | "--help" | "-h", _) => {
             println!("{USAGE}");
@@ -107,6 +109,14 @@ pub(crate) fn doc(root: &Path) -> Outcome {
     Task::cargo(root, &["doc", "--workspace", "--no-deps", "--locked"])
         .env("RUSTDOCFLAGS", "--deny warnings")
         .outcome()
+}
+
+fn peers(root: &Path, names: &[&str]) -> Outcome {
+    let names = if names.is_empty() { "all".to_owned() } else { names.join(",") };
+    match peers::prepare(root, &["--peers".to_owned(), names]) {
+        Ok(_) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
 }
 
 /// Builds for release and installs the programs of others first, so that neither is part of a

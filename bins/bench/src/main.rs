@@ -76,6 +76,10 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
+    if std::env::args().skip(1).any(|it| it == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     // Options alone are those of `run`: that is what `cargo xtask bench` passes on.
     let role = words.next_if(|word| !word.starts_with('-')).unwrap_or_else(|| "run".to_owned());
     let done = match role.as_str() {
