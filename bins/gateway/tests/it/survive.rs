@@ -90,6 +90,16 @@ impl House {
         });
     }
 
+    /// Waits until the gateway knows that a session with the server has ended, in the log from
+    /// here on: what is sent over one that ends just now may have been carried out.
+    #[track_caller]
+    fn saw_a_loss(&self, from: usize) {
+        self.gateway.process.logged_from(from, "the loss of a session", |line| {
+            let is_lost = line.contains("\"lost\"") || line.contains("its session was forgotten");
+            is_lost.then_some(())
+        });
+    }
+
     /// Checks that a process that was started since was told all that the last one knew.
     #[track_caller]
     fn was_told_again(&self, from: usize) {

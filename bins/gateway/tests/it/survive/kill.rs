@@ -65,10 +65,14 @@ fn begin(house: &House, guest: &mut Guest, moment: Moment) -> Option<Running> {
 #[track_caller]
 fn kill_at(house: &mut House, guest: &mut Guest, moment: Moment) {
     let running = begin(house, guest, moment);
-    let from = house.ledger.lines().len();
+    let (from, logged) = (house.ledger.lines().len(), house.gateway.process.log().len());
     house.kill(guest.pid);
-    if house.speaks == Speaks::Stdio && guest.front != Front::Stdio {
-        house.saw_the_end_of(guest.pid);
+    match house.speaks {
+        _ if guest.front == Front::Stdio => (),
+        Speaks::Stdio => house.saw_the_end_of(guest.pid),
+        // Nor is anybody told of its stream's end before what is sent just now.
+        Speaks::Sse => house.saw_a_loss(logged),
+        Speaks::Streamable => (),
     }
     if let Some(Running { id, key, question }) = running {
         let answer = guest.client.answer(id);
