@@ -1,6 +1,10 @@
 //! One line for every request, also for those refused before any route.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use auth::Guard;
 use hyper::{Method, Request, Response, Uri};
@@ -115,11 +119,13 @@ impl Line {
     }
 }
 
-/// As text.  What a client or server wrote is quoted, its control characters escaped.
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Said<'_> {
+    /// As text.  What a client or server wrote is quoted, its control characters escaped.
+    pub(crate) fn write(&self, out: &mut String) {
         // No control character or space gets into a URI's path.
-        write!(f, "method={} path={}", self.method, self.path)?;
+        for part in ["method=", self.method, " path=", self.path] {
+            out.push_str(part);
+        }
         for (name, value) in [
             ("server", self.server),
             ("route", self.route),
@@ -128,14 +134,39 @@ impl fmt::Display for Said<'_> {
             ("rpc", self.rpc),
         ] {
             if let Some(value) = value {
-                write!(f, " {name}={value:?}")?;
+                quote(name, value, out);
             }
         }
-        write!(f, " status={} us={}", self.status, self.us)?;
-        match self.reason {
-            Some(reason) => write!(f, " reason={reason:?}"),
-            None => Ok(()),
+        for (name, value) in [(" status=", u64::from(self.status)), (" us=", self.us)] {
+            out.push_str(name);
+            log::stamp::number(value, out);
         }
+        if let Some(reason) = self.reason {
+            quote("reason", reason, out);
+        }
+    }
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(256);
+        self.write(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// Adds a value in quotes; most have nothing in them that would have to be escaped.
+fn quote(name: &str, value: &str, out: &mut String) {
+    for part in [" ", name, "="] {
+        out.push_str(part);
+    }
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        for part in ["\"", value, "\""] {
+            out.push_str(part);
+        }
+    } else {
+        // Writing to a string cannot fail.
+        write!(out, "{value:?}").ok();
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is logged, how, and where: one line an event, on standard error.
 
+pub(crate) mod stamp;
 mod writer;
 
 use std::{
@@ -19,7 +20,7 @@ use tracing_subscriber::{
     fmt::{
         self, FmtContext, FormatEvent, FormatFields,
         format::{self, Format},
-        time::{FormatTime, SystemTime},
+        time::SystemTime,
     },
     layer::Context,
     registry::LookupSpan,
@@ -60,15 +61,17 @@ impl Requests {
         let json = JSON.load(Ordering::Relaxed);
         let quote = if json { "{\"timestamp\":\"" } else { "" };
         line.push_str(quote);
-        // Writing to a string cannot fail.
-        SystemTime.format_time(&mut format::Writer::new(&mut line)).ok();
+        stamp::now(&mut line);
         if json {
+            // Writing to a string cannot fail.
             write!(line, "\",\"level\":\"{level}\",\"message\":\"request\",").ok();
             let said = serde_json::to_string(said).unwrap_or_default();
             line.push_str(said.strip_prefix('{').unwrap_or("}"));
             line.push('\n');
         } else {
-            writeln!(line, " {level:>5} request {said}").ok();
+            line.push_str(if level == "INFO" { "  INFO request " } else { " DEBUG request " });
+            said.write(&mut line);
+            line.push('\n');
         }
         self.writer.line(line.as_bytes());
     }

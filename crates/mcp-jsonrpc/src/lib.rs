@@ -33,6 +33,6 @@ mod version;
 pub use error::{ParseError, RpcError};
 pub use id::Id;
 pub use limits::Limits;
-pub use message::{Frame, Kind, Message};
+pub use message::{Frame, Kind, Message, Needle};
 pub use salvage::Salvaged;
 pub use version::{Era, ProtocolVersion, UnknownVersion};

@@ -1,6 +1,6 @@
 //! One message, kept in the bytes it came in.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -215,6 +215,11 @@ impl Message {
         pick(self.body().ok_or(ParseError::Envelope("no parameters"))?, names)
     }
 
+    /// Whether the bytes hold this text anywhere, of a text that is looked for often.
+    pub fn has(&self, needle: &Needle) -> bool {
+        needle.finder().find(self.raw.as_bytes()).is_some()
+    }
+
     /// Whether the bytes hold this text anywhere: a cheap look before a [`read`](Self::read).
     pub fn mentions(&self, text: &str) -> bool {
         memchr::memmem::find(self.raw.as_bytes(), text.as_bytes()).is_some()
@@ -393,6 +398,21 @@ fn read_batch(raw: &str, len_max: usize) -> Result<Vec<&RawValue>, ParseError> {
     let read = read?;
     json.end()?;
     Ok(read)
+}
+
+/// A text that many messages are searched for: what a search has to know of it is worked out once.
+#[derive(Debug)]
+pub struct Needle(&'static str, OnceLock<memchr::memmem::Finder<'static>>);
+
+impl Needle {
+    /// Any text.
+    pub const fn new(text: &'static str) -> Self {
+        Self(text, OnceLock::new())
+    }
+
+    fn finder(&self) -> &memchr::memmem::Finder<'static> {
+        self.1.get_or_init(|| memchr::memmem::Finder::new(self.0))
+    }
 }
 
 /// What takes a value's place.

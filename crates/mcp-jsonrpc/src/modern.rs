@@ -8,10 +8,15 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{Id, Message};
+use crate::{Id, Message, Needle};
 
 /// `params._meta`: the revision a request speaks.  Required.
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The end of that name, to be looked for before a message is read: some write the slash with a
+/// backslash before it.
+pub static NAMES_VERSION: Needle = Needle::new("protocolVersion");
+/// The name of what kind a result is, to be looked for before it is read.
+pub static NAMES_RESULT_TYPE: Needle = Needle::new("resultType");
 /// `params._meta`: what its client can do.  Required; `{}` is nothing.
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// `params._meta`: what its client calls itself.
@@ -196,8 +201,7 @@ pub struct Subscription {
 ///
 /// Costs a search of the bytes where it does not.
 pub fn version_of(message: &Message) -> Option<String> {
-    // Some write the slash of the whole name with a backslash before it.
-    if !message.mentions("protocolVersion") {
+    if !message.has(&NAMES_VERSION) {
         return None;
     }
     let params: Params<'_> = message.read().ok()?;

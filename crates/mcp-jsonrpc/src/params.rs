@@ -7,7 +7,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::Id;
+use crate::{Id, Needle};
+
+/// The name of a progress token, where a message may have one: to be looked for before it is read.
+pub static PROGRESS_TOKEN: Needle = Needle::new("progressToken");
 
 /// `tools/call`.
 #[derive(Debug, Deserialize)]

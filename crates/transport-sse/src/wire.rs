@@ -295,9 +295,9 @@ impl Decoder {
 
 /// UTF-8 decoded as the standard says: what is none becomes U+FFFD.
 fn repaired(data: Bytes) -> Bytes {
-    match String::from_utf8_lossy(&data) {
-        Cow::Borrowed(_) => data,
-        Cow::Owned(text) => text.into(),
+    match std::str::from_utf8(&data) {
+        Ok(_) => data,
+        Err(_) => String::from_utf8_lossy(&data).into_owned().into(),
     }
 }
 
@@ -315,7 +315,10 @@ impl Block {
             b"data" => self.data.push(value),
             b"event" => self.name = Some(value),
             b"id" if !value.contains(&0) && value.len() <= EVENT_ID_LEN_MAX => {
-                self.id = Some(EventId::new(&String::from_utf8_lossy(&value)));
+                self.id = Some(match std::str::from_utf8(&value) {
+                    Ok(id) => EventId::new(id),
+                    Err(_) => EventId::new(&String::from_utf8_lossy(&value)),
+                });
             }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = std::str::from_utf8(&value).ok().and_then(|it| it.parse().ok());
@@ -370,43 +373,41 @@ impl Data {
 
 /// Writes one event in one piece.
 pub fn encode(event: &Event) -> Bytes {
-    let mut pieces = VecDeque::new();
-    encode_onto(event, &mut pieces);
-    let mut out = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    let (mut pieces, mut rest) = (VecDeque::new(), BytesMut::new());
+    encode_onto(event, &mut rest, &mut pieces);
+    let len = pieces.iter().map(Bytes::len).sum::<usize>() + rest.len();
+    let mut out = BytesMut::with_capacity(len);
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(&rest);
     out.freeze()
 }
 
-/// Writes one event, a long message uncopied.
-pub fn encode_onto(event: &Event, out: &mut VecDeque<Bytes>) {
+/// Writes one event behind what is in `head`; a long message uncopied, by way of `out`.
+pub fn encode_onto(event: &Event, head: &mut BytesMut, out: &mut VecDeque<Bytes>) {
     match event {
         Event::Message { id, message } => {
             let line = message.to_line();
             let long = COPY_LEN_MAX < line.len();
             let id = id.as_ref().map_or("", EventId::as_str);
-            let room = 32 + id.len() + if long { 0 } else { line.len() };
-            let mut head = BytesMut::with_capacity(room);
+            head.reserve(32 + id.len() + if long { 0 } else { line.len() });
             head.extend_from_slice(b"event: message\n");
-            put_id(&mut head, id);
+            put_id(head, id);
             head.extend_from_slice(b"data: ");
             if long {
-                out.extend([head.freeze(), line, Bytes::from_static(b"\n\n")]);
+                out.extend([head.split().freeze(), line]);
             } else {
                 head.extend_from_slice(&line);
-                head.extend_from_slice(b"\n\n");
-                out.push_back(head.freeze());
             }
+            head.extend_from_slice(b"\n\n");
         }
         Event::Pause { id, retry } => {
-            let mut head = BytesMut::new();
-            put_id(&mut head, id.as_ref().map_or("", EventId::as_str));
+            put_id(head, id.as_ref().map_or("", EventId::as_str));
             if let Some(retry) = retry {
                 head.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
             }
             // Without a data line no client would be told of the id; with one but without an id
             // old clients would take it for an empty message.
             head.extend_from_slice(if id.is_some() { b"data: \n\n" } else { b"\n" });
-            out.push_back(head.freeze());
         }
     }
 }

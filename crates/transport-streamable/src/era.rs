@@ -91,8 +91,7 @@ pub(crate) fn legacy(fields: &Fields) -> Result<Option<ProtocolVersion>, Refusal
 
 /// Whether a body names a revision as 2026-07-28 does, and one without a handshake.
 fn says_modern(message: &Message) -> bool {
-    // Some write the slashes of the whole name with a backslash before them.
-    if !message.mentions("protocolVersion") {
+    if !message.has(&modern::NAMES_VERSION) {
         return false;
     }
     let params = message.read::<modern::Params<'_>>().unwrap_or_default();

@@ -87,10 +87,15 @@ impl Fields {
     pub fn read(headers: &HeaderMap, besides: Option<&HeaderName>) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
+            // Most of them are of no concern here, and begin otherwise.
+            let may_be = matches!(name.as_str().as_bytes().first(), Some(b'b' | b'l' | b'm' | b't'));
+            if !may_be && besides != Some(name) {
+                continue;
+            }
             let carries = || value.to_str().ok().map(|it| (name.as_str().into(), it.into()));
             match name.as_str() {
                 "mcp-session-id" => {
-                    let id = value.to_str().ok().and_then(SessionId::new);
+                    let id = std::str::from_utf8(value.as_bytes()).ok().and_then(SessionId::new);
                     // Two of them are none: the next reader might believe the other one.
                     let id = id.filter(|_| fields.session == Session::Unnamed);
                     fields.session = id.map_or(Session::Malformed, Session::Named);
@@ -166,8 +171,10 @@ impl Accept {
 
     /// Reads what a request accepts (RFC 9110 §12.5.1); without a word it accepts everything.
     pub fn read(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(ACCEPT) {
-            return Self::BOTH;
+        match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
+            // As the SDKs write it.
+            None | Some(b"application/json, text/event-stream") => return Self::BOTH,
+            Some(_) => (),
         }
         let mut accept = Self { json: false, events: false };
         let values = headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
@@ -204,7 +211,11 @@ fn is_zero(parameter: &str) -> bool {
 
 /// Whether the body says it is JSON; none if it does not say what it is.
 pub fn is_json(headers: &HeaderMap) -> Option<bool> {
-    let content = headers.get(CONTENT_TYPE)?.to_str().unwrap_or_default();
+    let content = headers.get(CONTENT_TYPE)?;
+    if content.as_bytes() == b"application/json" {
+        return Some(true);
+    }
+    let content = content.to_str().unwrap_or_default();
     let essence = content.split(';').next().unwrap_or_default().trim();
     Some(essence.eq_ignore_ascii_case("application/json"))
 }

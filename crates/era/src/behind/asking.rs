@@ -142,7 +142,7 @@ pub(super) async fn ask(
 /// Whether an answer is none yet.
 fn asks(answer: &Message) -> bool {
     answer.kind() == Kind::Response
-        && answer.mentions("resultType")
+        && answer.has(&modern::NAMES_RESULT_TYPE)
         && answer.pick(["resultType"]).is_ok_and(|[kind]| kind.is_some_and(is_not_over))
 }
 

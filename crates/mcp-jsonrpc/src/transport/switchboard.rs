@@ -39,8 +39,8 @@ use self::modern::{Doubts, Wants, retagged};
 use super::{ErrorKind, Event, EventStream, Inbox, InboxMax, TransportError};
 use crate::{
     Era, Id, Kind, Message, RpcError,
-    modern::{DISCOVER, Params},
-    params::{Cancelled, Progress},
+    modern::{DISCOVER, NAMES_VERSION, Params},
+    params::{Cancelled, PROGRESS_TOKEN, Progress},
 };
 
 pub use asked::Asked;
@@ -140,8 +140,8 @@ impl Switchboard {
             return Err(TransportError::new(kind, "only a request can be asked"));
         };
         // Most requests have no token, and a look for the word is cheaper than reading them.
-        let says = message.mentions("progressToken")
-            || (self.0.era.get() != Some(&Era::Legacy) && message.mentions("protocolVersion"));
+        let says = message.has(&PROGRESS_TOKEN)
+            || (self.0.era.get() != Some(&Era::Legacy) && message.has(&NAMES_VERSION));
         let params = if says { message.read().ok() } else { None };
         let meta = params.and_then(|params: Params<'_>| params.meta);
         self.note_era(message, meta.as_ref());

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_jsonrpc::{Kind, Message, ParseError, RpcError};
+use mcp_jsonrpc::{Kind, Message, Needle, ParseError, RpcError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -169,7 +169,7 @@ impl Tasks {
         if message.method() == Some("notifications/tasks/status") {
             return message.read::<Named<'_>>().ok().map(|it| it.task_id.into());
         }
-        if !message.mentions("io.modelcontextprotocol/related-task") {
+        if !message.has(&RELATED_TASK) {
             return None;
         }
         message.read::<Related<'_>>().ok().map(|it| it.meta.task.task_id.into())
@@ -209,6 +209,9 @@ impl Tasks {
     }
 }
 
+static RELATED_TASK: Needle = Needle::new("io.modelcontextprotocol/related-task");
+static TASK: Needle = Needle::new("\"task\"");
+
 /// Whether a request asks for a task in place of its result.
 pub(crate) fn wants_a_task(message: &Message) -> bool {
     #[derive(Deserialize)]
@@ -216,7 +219,7 @@ pub(crate) fn wants_a_task(message: &Message) -> bool {
         #[serde(borrow, default)]
         task: Option<&'a RawValue>,
     }
-    message.mentions("\"task\"")
+    message.has(&TASK)
         && message.read::<Augmented<'_>>().is_ok_and(|it| it.task.is_some())
 }
 

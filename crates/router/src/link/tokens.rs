@@ -13,7 +13,7 @@ use std::{
 
 use mcp_jsonrpc::{
     Message,
-    params::{AnyParams, Progress},
+    params::{AnyParams, PROGRESS_TOKEN, Progress},
 };
 use serde_json::value::RawValue;
 
@@ -38,7 +38,7 @@ struct Token {
 impl Tokens {
     /// Writes a token of ours in the place of the client's; its number, if there is one.
     pub(crate) fn enter(&self, session: u64, message: &Message) -> Option<(u64, Message)> {
-        if !message.mentions("progressToken") {
+        if !message.has(&PROGRESS_TOKEN) {
             return None;
         }
         let params: AnyParams<'_> = message.read().ok()?;

@@ -61,7 +61,15 @@ pub(super) fn name(
 
 /// The id of one event of the stream of this name.
 pub(super) fn id(name: &str, seq: u64) -> Option<EventId> {
-    EventId::new(&format!("{name}-{seq}"))
+    let mut id = String::with_capacity(name.len() + 21);
+    id.push_str(name);
+    id.push('-');
+    match u8::try_from(seq) {
+        // Most streams are short, and an id is written for each event.
+        Ok(digit @ 0..=9) => id.push(char::from(b'0' + digit)),
+        _ => write!(id, "{seq}").ok()?,
+    }
+    EventId::new(&id)
 }
 
 /// Reads an id; none if it is none of this session's.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mcp_jsonrpc::{Kind, Message, ParseError, object::Object};
+use mcp_jsonrpc::{Kind, Message, Needle, ParseError, object::Object};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -57,6 +57,8 @@ pub fn as_task(call: &Message) -> Result<Message, ParseError> {
     call.with_part(whole, &params)
 }
 
+static TASK_ID: Needle = Needle::new("taskId");
+
 /// The task that a call was answered with, and what its server says of it; none where it is no
 /// task.
 #[must_use]
@@ -66,7 +68,7 @@ pub fn begun(answer: &Message) -> Option<(Box<str>, Option<String>)> {
         #[serde(borrow)]
         task: Task<'a>,
     }
-    let is_task = answer.kind() == Kind::Response && answer.mentions("taskId");
+    let is_task = answer.kind() == Kind::Response && answer.has(&TASK_ID);
     let created: Created<'_> = is_task.then(|| answer.read().ok())??;
     Some((created.task.task_id.into(), created.task.status_message))
 }
