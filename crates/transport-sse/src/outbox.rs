@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt::Write,
     future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -27,7 +28,8 @@ use crate::{stream::Chunk, wire};
 /// What was read is kept for a while, for a reader that lost it and comes back.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    session: SessionId,
+    /// What the ids of its events begin with: there is one for each event.
+    prefix: Box<str>,
     /// Drawn when it began: what went down an earlier one is not known here.
     life: u32,
     /// Whether a reader may come back.
@@ -112,9 +114,10 @@ impl Outbox {
         let mut life = [0; 4];
         let keeps = keeps && getrandom::fill(&mut life).is_ok();
         let state = State { next: 1, away_since: Some(Instant::now()), ..State::default() };
+        let life = u32::from_be_bytes(life);
         Arc::new(Self {
-            session: session.clone(),
-            life: u32::from_be_bytes(life),
+            prefix: format!("{}.{life:08x}.", session.as_str()).into(),
+            life,
             keeps,
             state: Mutex::new(state),
             max,
@@ -263,7 +266,10 @@ impl Outbox {
     }
 
     fn id(&self, seq: u64) -> Option<EventId> {
-        EventId::new(&format!("{}.{:08x}.{seq}", self.session.as_str(), self.life))
+        let mut id = String::with_capacity(self.prefix.len() + 20);
+        id.push_str(&self.prefix);
+        write!(id, "{seq}").ok()?;
+        EventId::new(&id)
     }
 
     /// A reader is gone, unless another took its place.
