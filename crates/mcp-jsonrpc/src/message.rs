@@ -328,8 +328,10 @@ impl Message {
     /// Replaces values, which are named in their order.  Spans around them grow, spans after them
     /// move.
     fn spliced(&self, edits: &[(Span, With<'_>)]) -> Result<Self, ParseError> {
-        let len = edits.iter().map(|(_, with)| with.len_about()).sum::<usize>();
-        let mut out = String::with_capacity(self.raw.len() + len);
+        // Exactly: bytes with room to spare are kept in another way, which costs one more place.
+        let old = edits.iter().map(|(at, _)| at.len()).sum::<usize>();
+        let new = edits.iter().map(|(_, with)| with.len_about()).sum::<usize>();
+        let mut out = String::with_capacity((self.raw.len() + new).saturating_sub(old));
         let mut head = self.head.clone();
         let mut from = 0;
         for (at, with) in edits {

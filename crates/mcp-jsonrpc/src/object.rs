@@ -228,10 +228,11 @@ impl<'a> Object<'a> {
         Ok(RawValue::from_string(out)?)
     }
 
-    /// How long it is when written, at most, as long as no name has escapes.
+    /// How long it is when written, as long as no name has escapes.
     pub(crate) fn len_about(&self) -> usize {
         let member = |(name, value): &(Cow<'_, str>, Value<'_>)| name.len() + value.text().len();
-        2 + self.0.iter().map(|it| 4 + member(it)).sum::<usize>()
+        let members = self.0.iter().map(|it| 4 + member(it)).sum::<usize>();
+        if self.0.is_empty() { 2 } else { 1 + members }
     }
 
     pub(crate) fn write(&self, out: &mut String) -> Result<(), ParseError> {
