@@ -4,7 +4,7 @@
 //! [`encode`] yields the bytes of one event.  The rules are those of the HTML standard,
 //! "Interpreting an event stream".
 
-use std::{borrow::Cow, collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mcp_jsonrpc::{

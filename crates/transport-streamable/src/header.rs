@@ -88,7 +88,8 @@ impl Fields {
         let mut fields = Self::default();
         for (name, value) in headers {
             // Most of them are of no concern here, and begin otherwise.
-            let may_be = matches!(name.as_str().as_bytes().first(), Some(b'b' | b'l' | b'm' | b't'));
+            let may_be =
+                matches!(name.as_str().as_bytes().first(), Some(b'b' | b'l' | b'm' | b't'));
             if !may_be && besides != Some(name) {
                 continue;
             }

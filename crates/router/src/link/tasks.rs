@@ -219,8 +219,7 @@ pub(crate) fn wants_a_task(message: &Message) -> bool {
         #[serde(borrow, default)]
         task: Option<&'a RawValue>,
     }
-    message.has(&TASK)
-        && message.read::<Augmented<'_>>().is_ok_and(|it| it.task.is_some())
+    message.has(&TASK) && message.read::<Augmented<'_>>().is_ok_and(|it| it.task.is_some())
 }
 
 #[cfg(test)]
