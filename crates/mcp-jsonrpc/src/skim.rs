@@ -10,8 +10,11 @@ use std::ops::Range;
 /// How deep arrays and objects may nest to be told apart here.
 const DEPTH_MAX: usize = 512;
 
-/// Up to this length texts are looked through byte by byte: most are shorter.
-const SHORT: usize = 24;
+/// Up to this length texts are looked through eight bytes at a time, which is a whole number of
+/// them: most are shorter.
+const SHORT: usize = 32;
+
+const ONES: u64 = u64::MAX / 255;
 
 /// A place in a text.
 #[derive(Debug)]
@@ -200,20 +203,30 @@ impl<'a> Skim<'a> {
     /// not be there.
     fn plain(&mut self) -> Option<u8> {
         let rest = self.text.get(self.at..)?;
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..=0x1f);
-        let start = rest.get(..SHORT).unwrap_or(rest);
-        if let Some(at) = start.iter().position(is_special) {
-            self.at += at;
-            return rest.get(at).copied();
+        let mut seen = 0;
+        while seen < SHORT
+            && let Some(word) = rest.get(seen..)?.first_chunk::<8>()
+        {
+            let found = specials(u64::from_le_bytes(*word));
+            if found != 0 {
+                return self.forward(seen + found.trailing_zeros() as usize / 8);
+            }
+            seen += 8;
         }
-        let found = SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?;
+        let rest = rest.get(seen..)?;
+        if seen < SHORT {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..=0x1f);
+            return self.forward(seen + rest.iter().position(is_special)?);
+        }
+        let found = memchr::memchr2(b'"', b'\\', rest)?;
         // Without a way out before the end, so that many are compared at once.
         let least = rest.get(..found)?.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-        if least < 0x20 {
-            return None;
-        }
-        self.at += found;
-        rest.get(found).copied()
+        if least < 0x20 { None } else { self.forward(seen + found) }
+    }
+
+    fn forward(&mut self, len: usize) -> Option<u8> {
+        self.at += len;
+        self.peek()
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -322,6 +335,17 @@ impl Open {
         let at = self.depth.checked_sub(1)?;
         Some(self.objects.get(at / 64)? >> (at % 64) & 1 == 1)
     }
+}
+
+/// Sets the highest bit of the first byte that is a quote, a backslash or a control character;
+/// whether others are set behind it means nothing (Mycroft).
+fn specials(word: u64) -> u64 {
+    let is = |byte: u8| {
+        let same = word ^ (ONES * u64::from(byte));
+        same.wrapping_sub(ONES) & !same
+    };
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (control | is(b'"') | is(b'\\')) & (ONES << 7)
 }
 
 fn is_blank(byte: u8) -> bool {

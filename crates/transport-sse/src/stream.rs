@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{
     Stream, StreamExt,
     stream::{BoxStream, Fuse},
@@ -17,9 +17,6 @@ use mcp_jsonrpc::transport::Event;
 use tokio::time::{Instant, Sleep};
 
 use crate::wire;
-
-/// How many bytes of short events are put together before they are written.
-const GATHERED_LEN_MAX: usize = 16 << 10;
 
 /// What goes down a stream.
 #[derive(Clone, Debug)]
@@ -62,9 +59,12 @@ impl EventBody {
             if let Some(encoded) = self.encoded.pop_front() {
                 return Poll::Ready(Some(encoded));
             }
-            match self.poll_gathered(cx) {
-                Poll::Ready(true) => (),
-                Poll::Ready(false) => return Poll::Ready(None),
+            match self.chunks.poll_next_unpin(cx) {
+                Poll::Ready(Some(Chunk::Event(event))) => {
+                    wire::encode_onto(&event, &mut self.encoded);
+                }
+                Poll::Ready(Some(Chunk::Encoded(bytes))) => self.encoded.push_back(bytes),
+                Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(cx));
                     let due = self.last + self.keep_alive;
@@ -77,31 +77,6 @@ impl EventBody {
             }
             self.last = Instant::now();
         }
-    }
-}
-
-impl EventBody {
-    /// Encodes what is there already, and puts it together: each piece costs whoever writes it
-    /// more than its bytes.  False at the end.
-    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut gathered = BytesMut::new();
-        let poll = loop {
-            match self.chunks.poll_next_unpin(cx) {
-                Poll::Ready(Some(Chunk::Event(event))) => {
-                    wire::encode_onto(&event, &mut gathered, &mut self.encoded);
-                }
-                Poll::Ready(Some(Chunk::Encoded(bytes))) => gathered.extend_from_slice(&bytes),
-                Poll::Ready(None) => break Poll::Ready(false),
-                Poll::Pending => break Poll::Pending,
-            }
-            if GATHERED_LEN_MAX <= gathered.len() || !self.encoded.is_empty() {
-                break Poll::Pending;
-            }
-        };
-        if !gathered.is_empty() {
-            self.encoded.push_back(gathered.freeze());
-        }
-        if self.encoded.is_empty() { poll } else { Poll::Ready(true) }
     }
 }
 

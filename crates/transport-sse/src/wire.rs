@@ -373,41 +373,43 @@ impl Data {
 
 /// Writes one event in one piece.
 pub fn encode(event: &Event) -> Bytes {
-    let (mut pieces, mut rest) = (VecDeque::new(), BytesMut::new());
-    encode_onto(event, &mut rest, &mut pieces);
-    let len = pieces.iter().map(Bytes::len).sum::<usize>() + rest.len();
-    let mut out = BytesMut::with_capacity(len);
+    let mut pieces = VecDeque::new();
+    encode_onto(event, &mut pieces);
+    let mut out = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-    out.extend_from_slice(&rest);
     out.freeze()
 }
 
-/// Writes one event behind what is in `head`; a long message uncopied, by way of `out`.
-pub fn encode_onto(event: &Event, head: &mut BytesMut, out: &mut VecDeque<Bytes>) {
+/// Writes one event, a long message uncopied.
+pub fn encode_onto(event: &Event, out: &mut VecDeque<Bytes>) {
     match event {
         Event::Message { id, message } => {
             let line = message.to_line();
             let long = COPY_LEN_MAX < line.len();
             let id = id.as_ref().map_or("", EventId::as_str);
-            head.reserve(32 + id.len() + if long { 0 } else { line.len() });
+            let room = 32 + id.len() + if long { 0 } else { line.len() };
+            let mut head = BytesMut::with_capacity(room);
             head.extend_from_slice(b"event: message\n");
-            put_id(head, id);
+            put_id(&mut head, id);
             head.extend_from_slice(b"data: ");
             if long {
-                out.extend([head.split().freeze(), line]);
+                out.extend([head.freeze(), line, Bytes::from_static(b"\n\n")]);
             } else {
                 head.extend_from_slice(&line);
+                head.extend_from_slice(b"\n\n");
+                out.push_back(head.freeze());
             }
-            head.extend_from_slice(b"\n\n");
         }
         Event::Pause { id, retry } => {
-            put_id(head, id.as_ref().map_or("", EventId::as_str));
+            let mut head = BytesMut::new();
+            put_id(&mut head, id.as_ref().map_or("", EventId::as_str));
             if let Some(retry) = retry {
                 head.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
             }
             // Without a data line no client would be told of the id; with one but without an id
             // old clients would take it for an empty message.
             head.extend_from_slice(if id.is_some() { b"data: \n\n" } else { b"\n" });
+            out.push_back(head.freeze());
         }
     }
 }
