@@ -234,3 +234,34 @@ impl Level {
 pub(super) fn invalid(words: impl Into<std::borrow::Cow<'static, str>>) -> RpcError {
     RpcError::new(RpcError::INVALID_PARAMS, words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_can_do_is_kept_within_a_bound() {
+        let cans = Cans::default();
+        let of = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            cans.of(Some(&raw))
+        };
+        let roots = of(r#"{"roots":{}}"#).unwrap();
+        assert!(
+            roots.has_roots() && Arc::ptr_eq(&roots.declared, &cans_of(&cans, "roots").declared)
+        );
+        for n in 0..3 * CANS_MAX {
+            of(&format!(r#"{{"experimental":{{"x{n}":{{}}}}}}"#)).unwrap();
+            assert!(cans.known().len() <= CANS_MAX);
+        }
+        assert!(of(r#"{"roots":{}}"#).unwrap().has_roots());
+        assert!(of("[]").is_err());
+        let before = cans.known().len();
+        assert!(of(&format!(r#"{{"x":"{}"}}"#, "y".repeat(CAPABILITIES_LEN_MAX))).is_err());
+        assert_eq!(cans.known().len(), before, "what is refused is not kept");
+    }
+
+    fn cans_of(cans: &Cans, name: &str) -> Can {
+        cans.known().get(&*format!(r#"{{"{name}":{{}}}}"#)).unwrap().clone()
+    }
+}
