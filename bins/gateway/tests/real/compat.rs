@@ -21,7 +21,10 @@ use self::{
     report::Row,
     site::{Server, Site},
 };
-use crate::parts::{Part, Parts};
+use crate::{
+    parts::{Part, Parts},
+    plain,
+};
 
 /// The token that the gateway wants of everybody.
 const TOKEN: &str = "compatibility-token-0815";
@@ -125,26 +128,9 @@ fn compare(kind: Kind, way: &str, expect: &Seen, seen: &Seen) -> Vec<(Feature, C
     cells
 }
 
-/// A result without what SDKs add of their own: members that say nothing, whole numbers with a
-/// point, and the day, which is another one after midnight.
+/// A result without what SDKs add of their own.
 fn plain(value: &Value) -> Value {
-    const ADDED: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
-    match value {
-        Value::Object(members) => {
-            let kept = members.iter().filter(|(name, value)| {
-                let silent = value.is_null() || (*name == "isError" && **value == json!(false));
-                !silent && !ADDED.contains(&name.as_str())
-            });
-            Value::Object(kept.map(|(name, value)| (name.clone(), plain(value))).collect())
-        }
-        Value::Array(values) => values.iter().map(plain).collect(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => json!(float as i64),
-            _ => value.clone(),
-        },
-        Value::String(text) => json!(dayless(text)),
-        _ => value.clone(),
-    }
+    plain::without(value, &["resultType", "ttlMs", "cacheScope"])
 }
 
 /// An answer whose error is in words alone: the Inspector shows no more of it than those.
@@ -155,23 +141,4 @@ fn bare(mut answer: Value) -> Value {
         *error = json!(words);
     }
     answer
-}
-
-/// A text in which every `2026-11-21` is the same day, and the next.
-fn dayless(text: &str) -> String {
-    let day = |word: &[u8]| {
-        word.iter().enumerate().all(|(at, byte)| match at {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
-    };
-    let mut bytes = text.as_bytes().to_vec();
-    let mut at = 0;
-    while at + 10 <= bytes.len() {
-        if day(&bytes[at..at + 10]) {
-            bytes[at..at + 10].copy_from_slice(b"YYYY-MM-DD");
-        }
-        at += 1;
-    }
-    String::from_utf8(bytes).unwrap()
 }

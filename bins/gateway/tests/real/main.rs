@@ -17,6 +17,7 @@ mod eras;
 mod http;
 mod matrix;
 mod parts;
+mod plain;
 mod process;
 mod rig;
 mod servers;

@@ -11,7 +11,10 @@ use super::{
     guests::Guest,
     site::{MODERN, Server},
 };
-use crate::client::{Client, Sdk};
+use crate::{
+    client::{Client, Sdk},
+    plain,
+};
 
 /// The columns of the table.
 pub(crate) const FEATURES: [&str; 17] = [
@@ -291,7 +294,7 @@ impl Visit<'_> {
             _ => false,
         };
         if self.modern && self.host.through && strays {
-            // For which call it logs is not said: what comes after the answer is for nobody.
+            // For which call it logs is not said: what comes long after the answer is for nobody.
             let all = [json!(["info", "said as info"]), json!(["warning", "said as warning"])];
             assert!(all.starts_with(&said), "{}: {said:?}", self.way);
         } else {
@@ -312,19 +315,5 @@ fn plain(value: &Value) -> Value {
         "execution",
         "experimental",
     ];
-    match value {
-        Value::Object(members) => {
-            let kept = members.iter().filter(|(name, value)| {
-                let silent = value.is_null() || (*name == "isError" && **value == json!(false));
-                !silent && !ADDED.contains(&name.as_str())
-            });
-            Value::Object(kept.map(|(name, value)| (name.clone(), plain(value))).collect())
-        }
-        Value::Array(values) => values.iter().map(plain).collect(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => json!(float as i64),
-            _ => value.clone(),
-        },
-        _ => value.clone(),
-    }
+    plain::without(value, &ADDED)
 }
