@@ -63,6 +63,12 @@ impl Server {
         if self.pinned { format!("{wire}-{}", self.speaks) } else { wire }
     }
 
+    /// Whether it may be found to have both eras. One of these takes a handshake without saying so,
+    /// which is seen where it starts too slowly to be asked first what it speaks.
+    pub(crate) fn may_have_both(&self) -> bool {
+        !self.pinned && matches!(self.sdk, Sdk::Python2 | Sdk::Rust)
+    }
+
     /// Whether it is one of 2026-07-28 to the gateway.
     pub(crate) fn is_modern(&self) -> bool {
         self.speaks == MODERN
