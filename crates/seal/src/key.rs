@@ -5,7 +5,6 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, LessSafeKey, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Salt},
-    rand,
 };
 
 use crate::{Purpose, SealError};
@@ -54,8 +53,8 @@ impl Key {
     /// The system gives no random numbers.
     pub fn new(from: u64) -> Result<Self, SealError> {
         let (mut id, mut secret) = ([0; KeyId::LEN], [0; Self::LEN]);
-        rand::fill(&mut id).map_err(|_| SealError::NoRandomness)?;
-        rand::fill(&mut secret).map_err(|_| SealError::NoRandomness)?;
+        getrandom::fill(&mut id).map_err(|_| SealError::NoRandomness)?;
+        getrandom::fill(&mut secret).map_err(|_| SealError::NoRandomness)?;
         Self::from_parts(KeyId(id), from, secret)
     }
 

@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use aws_lc_rs::{
-    aead::{Aad, NONCE_LEN, Nonce},
-    rand,
-};
+use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
 
 use crate::{Clock, Key, KeyId, Purpose, SealError, text};
 
@@ -88,7 +85,7 @@ impl Keyring {
         let key = keys.iter().find(|key| key.from() <= now).or_else(|| keys.last());
         let key = key.ok_or(SealError::NoKey)?;
         let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
+        getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         let mut sealed = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
         sealed.extend_from_slice(plain);
         let nonce_used = Nonce::assume_unique_for_key(nonce);

@@ -1,7 +1,7 @@
 //! Records in a file: what is confirmed survives `kill -9` and a power cut.
 //!
-//! One thread writes.  It takes all that waits, up to [`BATCH_LEN_MAX`] writes, into one
-//! transaction, and confirms them when the disk has (group commit: one `fsync` for all of them).
+//! One thread opens the file and writes.  It takes all that waits, up to [`BATCH_LEN_MAX`] writes,
+//! into one transaction, and confirms them when the disk has (group commit: one `fsync` for all).
 //! Where the file cannot be used (locked by another process, disk full, damaged), records are
 //! kept in memory, that is said once, and the file is tried again every [`RETRY`].
 
@@ -9,7 +9,7 @@ mod file;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
@@ -38,7 +38,7 @@ const BATCH_LEN_MAX: usize = 256;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a file that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long a start waits for a process that is about to end.
+/// How long the first to open the file waits for a process that is about to end.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
@@ -71,6 +71,8 @@ struct Shared {
     clock: Clock,
     max: DiskMax,
     file: Mutex<Option<Arc<File>>>,
+    /// Set once the file was tried for the first time: before, nobody knows what is in it.
+    tried: OnceLock<()>,
     /// What the file should hold and does not.
     beside: Memory,
 }
@@ -83,20 +85,34 @@ struct Write {
 // === impl Disk ===
 
 impl Disk {
-    /// Opens the file, and makes it where it is not there.  A file that cannot be used now is no
-    /// error: it is warned of, and tried again.
+    /// Has the file opened, and made where it is not there, by the thread that writes: whoever
+    /// wants a record before that is done waits, and nobody else does.  A file that cannot be used
+    /// now is no error: it is warned of, and tried again.
     ///
     /// # Errors
     /// No thread can be started.
     pub fn open(dir: &StateDir, clock: Clock, max: DiskMax) -> std::io::Result<Self> {
+        Self::open_within(LOCK_PATIENCE, dir, clock, max)
+    }
+
+    fn open_within(
+        patience: Duration,
+        dir: &StateDir,
+        clock: Clock,
+        max: DiskMax,
+    ) -> std::io::Result<Self> {
         let beside = Memory::new(clock.clone(), max.bytes_max);
         let path = dir.path().join(FILE);
-        let shared = Shared { path, clock, max, file: Mutex::default(), beside };
-        let shared = Arc::new(shared);
-        shared.open_patiently();
+        let (file, tried) = (Mutex::default(), OnceLock::new());
+        let shared = Arc::new(Shared { path, clock, max, file, tried, beside });
         let (queue, writes) = mpsc::channel(QUEUE_LEN_MAX);
         let writer = Arc::clone(&shared);
-        thread::Builder::new().name("store".to_owned()).spawn(move || writer.write_all(writes))?;
+        thread::Builder::new().name("store".to_owned()).spawn(move || {
+            let tried = Tried(&writer.tried);
+            writer.open_patiently(patience);
+            drop(tried);
+            writer.write_all(writes);
+        })?;
         Ok(Self { shared, queue })
     }
 
@@ -107,6 +123,7 @@ impl Disk {
 
     /// Whether records go into the file now, and not into memory alone.
     pub fn is_well(&self) -> bool {
+        self.shared.tried.wait();
         self.shared.file().is_some()
     }
 
@@ -133,6 +150,8 @@ impl Disk {
 
 impl Store for Disk {
     fn load(&self, key: &RecordKey) -> Result<Option<Bytes>, StoreError> {
+        self.shared.tried.wait();
+        // Before the file: what is no longer kept beside is in it.
         if let Some(known) = self.shared.beside.get(key) {
             return Ok(known);
         }
@@ -166,9 +185,9 @@ impl Shared {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the start, before anything else runs")]
-    fn open_patiently(&self) {
-        let deadline = Instant::now() + LOCK_PATIENCE;
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, before its first write")]
+    fn open_patiently(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         loop {
             match self.open() {
                 Ok(file) => {
@@ -249,6 +268,15 @@ impl Shared {
             // Whoever has given up waiting has.
             done.send(outcome.clone()).ok();
         }
+    }
+}
+
+/// Lets go of those who wait for the file, whatever came of opening it.
+struct Tried<'a>(&'a OnceLock<()>);
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        self.0.get_or_init(|| ());
     }
 }
 

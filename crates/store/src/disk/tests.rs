@@ -8,9 +8,10 @@ fn key(number: usize) -> RecordKey {
     u128::try_from(number).unwrap().to_be_bytes()
 }
 
+/// However busy the machine is: whoever held the file before has let go of it.
 fn open(dir: &tempfile::TempDir, clock: &Clock, max: DiskMax) -> Disk {
     let dir = StateDir::open(dir.path()).unwrap();
-    Disk::open(&dir, clock.clone(), max).unwrap()
+    Disk::open_within(Duration::from_secs(60), &dir, clock.clone(), max).unwrap()
 }
 
 /// The file is let go of by the writer, a moment after the store.
@@ -90,13 +91,31 @@ async fn there_is_a_limit_to_all_and_to_one() {
     assert_eq!(there(&disk), (16..25).collect::<Vec<_>>());
 }
 
+/// A start waits for no file; whoever wants a record does, and finds what was there before.
+#[tokio::test]
+async fn a_start_does_not_wait_for_the_file() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::still(100));
+    let before = open(&dir, &clock, DiskMax::default());
+    before.save(key(1), "a".into(), 200).await.unwrap();
+    // As a gateway does that was told to end, while the next one has been started.
+    let next = open(&dir, &clock, DiskMax::default());
+    assert!(next.shared.tried.get().is_none());
+    let saving = next.save(key(2), "b".into(), 200);
+    drop(before);
+    assert_eq!(next.load(&key(1)).unwrap().unwrap(), "a");
+    saving.await.unwrap();
+    let again = reopened(next, &dir, &clock);
+    assert_eq!(again.load(&key(2)).unwrap().unwrap(), "b");
+}
+
 /// The second of two gateways in one directory works, and says what it lacks.
 #[tokio::test]
 async fn a_file_that_another_holds() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::still(100));
     let first = open(&dir, &clock, DiskMax::default());
     first.save(key(1), "a".into(), 200).await.unwrap();
-    let second = open(&dir, &clock, DiskMax::default());
+    let at = StateDir::open(dir.path()).unwrap();
+    let second = Disk::open(&at, clock.clone(), DiskMax::default()).unwrap();
     assert!(first.is_well() && !second.is_well());
     let error = second.save(key(2), "b".into(), 200).await.unwrap_err();
     assert!(error.to_string().contains("in memory only"), "{error}");
