@@ -141,6 +141,18 @@ impl Session {
     /// # Errors
     /// Whatever went wrong; nothing stays behind.
     pub(crate) async fn open(target: &Target, call_timeout: Duration) -> Result<Self> {
+        Self::open_in(rpc::REVISION, target, call_timeout).await
+    }
+
+    /// The same, where that is over Streamable HTTP, with a client of this revision.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) async fn open_in(
+        revision: &str,
+        target: &Target,
+        call_timeout: Duration,
+    ) -> Result<Self> {
         let wire = within(OPEN_TIMEOUT, "opening a session", async {
             Ok(match target {
                 Target::Http { wire: Wire::Sse, addr, path, .. } => {
@@ -152,9 +164,9 @@ impl Session {
                 Target::Http { wire: Wire::OpenApi, addr, path, .. } => {
                     Open::Plain(openapi::Session::open(*addr, path).await?)
                 }
-                Target::Http { addr, path, token, .. } => {
-                    Open::Streamable(streamable::Session::open(*addr, path, *token).await?)
-                }
+                Target::Http { addr, path, token, .. } => Open::Streamable(
+                    streamable::Session::open(*addr, path, *token, revision).await?,
+                ),
                 Target::Child(era, program, args) => {
                     Open::Pipe(pipe::Session::open(*era, program, args).await?)
                 }

@@ -21,7 +21,7 @@ use crate::{
     client::{Session, Target, Wire},
     error::{Failure, Result},
     plan::{Leg, Plan},
-    rpc::Ask,
+    rpc::{Ask, REVISION_BEFORE},
     stack::{Stack, Wanted},
 };
 
@@ -238,7 +238,8 @@ async fn ask(kind: &Kind, plan: &Plan, stack: &Stack, calls: u64) -> Result<()> 
         Some(door) => door.clone(),
         None => return Err(Failure::Process("no door".to_owned())),
     };
-    let mut session = Session::open(&door, plan.call_timeout).await?;
+    // Of 2025-11-25 it would get a stream wherever the machine has other things to do for a while.
+    let mut session = Session::open_in(REVISION_BEFORE, &door, plan.call_timeout).await?;
     for id in 1..=calls {
         let call = session.write(&Ask::Echo(100), 1, id);
         session.call(&call).await?;

@@ -23,9 +23,9 @@ use crate::{
 /// Descriptors that are no session's.
 const SPARE: usize = 200;
 /// This many sessions are being opened at once.
-const OPENING_MAX: usize = 16;
+pub(crate) const OPENING_MAX: usize = 16;
 /// All of them are open within this time.
-const OPEN_ALL_TIMEOUT: Duration = Duration::from_secs(300);
+pub(crate) const OPEN_ALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Memory is read when it has not changed by more than [`STEADY_KIB`] for this long …
 const STEADY: Duration = Duration::from_millis(600);
 /// … or this has passed.
@@ -74,7 +74,7 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport
 
 /// So many of these sessions as descriptors allow: what is between has two for each.  Ours and
 /// those of what we start are raised to what this user may have.
-fn fitting(wanted: usize) -> usize {
+pub(crate) fn fitting(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

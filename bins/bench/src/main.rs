@@ -13,6 +13,7 @@ mod client;
 mod cold;
 mod error;
 mod fleet;
+mod growth;
 mod guard;
 mod http;
 mod idle;
@@ -50,10 +51,11 @@ const USAGE: &str = "\
 usage: gateway-bench [run] [OPTIONS]       measure, and print a report
          --quick                           one short round with 8 sessions
          --workload W1,W2,W3,W4,W5,P1,P3,W6 (idle, 10,000),W7,W8 (cold),W9 (eras),
-                                           W10 (aggregate),W11 (adverse),W12,open,idle,slope,recovery,parked
+                                           W10 (aggregate),W11 (adverse),W12,open,growth,idle,slope,recovery,parked
                                            (default: W1, W3, W4, W5, idle and cold)
          --sessions 1,8,64  --seconds 2  --rounds 3  --threads 2
          --idle-sessions 1000  --slope-sessions 100000  --cold-servers 1,10,50  --aggregate-servers 1,10,50
+         --growth-sessions 8,1000,10000  --growth-servers 1,100,1000
          --rate N                          (open; default: half of what the gateway answers at most)
          --parked-calls 10000  --call-timeout 30
          --peers all|nginx,sparfenyuk,punkpeye,supergateway,fastmcp,joshrotenberg,mcpo
@@ -132,6 +134,9 @@ async fn measure(plan: &Plan) -> Result<()> {
     }
     if plan.open {
         report.open = open::measure(plan, folder.path()).await?;
+    }
+    if plan.growth {
+        report.growth = growth::measure(plan, folder.path()).await?;
     }
     if plan.adverse {
         report.adverse = adverse::measure(plan, folder.path()).await?;

@@ -131,6 +131,12 @@ pub(crate) struct Plan {
     pub(crate) parked: bool,
     /// A normal session beside slow ones and beside a flood?
     pub(crate) adverse: bool,
+    /// More and more sessions and servers?
+    pub(crate) growth: bool,
+    /// So many sessions, one measurement each.
+    pub(crate) growth_sessions: Vec<usize>,
+    /// So many servers, one measurement each.
+    pub(crate) growth_servers: Vec<usize>,
     /// Latencies at a rate?
     pub(crate) open: bool,
     /// That rate, in calls a second; else half of what the gateway answers at most.
@@ -174,10 +180,12 @@ pub(crate) struct Plan {
 }
 
 /// What is measured besides calls in a closed loop.
-const OTHERS: [&str; 8] =
-    ["idle", "cold", "slope", "recovery", "parked", "aggregate", "open", "adverse"];
+const OTHERS: [&str; 9] =
+    ["idle", "cold", "slope", "recovery", "parked", "aggregate", "open", "growth", "adverse"];
 /// The options of `run` that take a value.
-pub(crate) const VALUED: [&str; 19] = [
+pub(crate) const VALUED: [&str; 21] = [
+    "--growth-sessions",
+    "--growth-servers",
     "--rate",
     "--peers",
     "--peer-parts",
@@ -209,6 +217,8 @@ const SLOPE_SESSIONS_MAX: usize = 10_000_000;
 const PARKED_CALLS_MAX: usize = 15_000;
 /// Of `--cold-servers`.
 const SERVERS_MAX: usize = 100;
+/// Of `--growth-servers`.
+const CONFIGURED_SERVERS_MAX: usize = 10_000;
 /// Of `--seconds`.
 const SECONDS_MAX: f64 = 600.0;
 /// Of `--rate`.
@@ -243,6 +253,13 @@ impl Plan {
             aggregate_servers: args.list("--aggregate-servers")?.unwrap_or_else(|| vec![1, 10, 50]),
             parked: others.contains(&"parked"),
             adverse: others.contains(&"adverse"),
+            growth: others.contains(&"growth"),
+            growth_sessions: args
+                .list("--growth-sessions")?
+                .unwrap_or_else(|| if quick { vec![8, 200] } else { vec![8, 1000, 10_000] }),
+            growth_servers: args
+                .list("--growth-servers")?
+                .unwrap_or_else(|| if quick { vec![1, 50] } else { vec![1, 100, 1000] }),
             open: others.contains(&"open"),
             rate: args.text("--rate").map(|_| args.value("--rate", 0.0)).transpose()?,
             sessions: args
@@ -302,13 +319,15 @@ impl Plan {
     }
 
     fn check(&self) -> Result<()> {
-        let all = self.sessions.iter().chain([&self.idle_sessions]);
+        let all = self.sessions.iter().chain(&self.growth_sessions).chain([&self.idle_sessions]);
         let sessions = all.clone().all(|it| (1..=SESSIONS_MAX).contains(it));
         let servers = self
             .cold_servers
             .iter()
             .chain(&self.aggregate_servers)
             .all(|it| (1..=SERVERS_MAX).contains(it));
+        let configured =
+            self.growth_servers.iter().all(|it| (1..=CONFIGURED_SERVERS_MAX).contains(it));
         let slope = (1..=SLOPE_SESSIONS_MAX).contains(&self.slope_sessions);
         let parked = (1..=PARKED_CALLS_MAX).contains(&self.parked_calls);
         let rounds = (1..=ROUNDS_MAX).contains(&self.rounds);
@@ -319,6 +338,7 @@ impl Plan {
         for (good, rule) in [
             (sessions, format!("sessions are 1 to {SESSIONS_MAX}")),
             (servers, format!("servers are 1 to {SERVERS_MAX}")),
+            (configured, format!("configured servers are 1 to {CONFIGURED_SERVERS_MAX}")),
             (slope, format!("sessions opened and closed are 1 to {SLOPE_SESSIONS_MAX}")),
             (parked, format!("calls that wait are 1 to {PARKED_CALLS_MAX}")),
             (rounds, format!("rounds are 1 to {ROUNDS_MAX}")),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     adverse::AdverseReport,
     aggregate::AggregateReport,
+    growth::GrowthReport,
     machine::Machine,
     open::OpenReport,
     peers::Peer,
@@ -29,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) loads: Vec<LoadReport>,
     /// Latencies at a rate.
     pub(crate) open: Vec<OpenReport>,
+    /// More and more sessions and servers.
+    pub(crate) growth: Vec<GrowthReport>,
     /// A normal session beside others.
     pub(crate) adverse: Vec<AdverseReport>,
     /// Idle sessions.
@@ -251,6 +254,7 @@ impl Report {
             },
             loads: Vec::new(),
             open: Vec::new(),
+            growth: Vec::new(),
             adverse: Vec::new(),
             idle: Vec::new(),
             cold: Vec::new(),
@@ -289,6 +293,7 @@ impl Report {
         let recovery = self.recovery.iter().filter_map(RecoveryReport::failure);
         let parked = self.parked.iter().filter_map(ParkedReport::failure);
         let loads = loads.chain(self.open.iter().filter_map(OpenReport::failure));
+        let loads = loads.chain(self.growth.iter().filter_map(GrowthReport::failure));
         let loads = loads.chain(self.adverse.iter().filter_map(AdverseReport::failure));
         loads.chain(idle).chain(cold).chain(slopes).chain(recovery).chain(parked).next()
     }

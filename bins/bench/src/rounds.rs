@@ -83,7 +83,11 @@ pub(crate) async fn once(
     Ok(outcome)
 }
 
-async fn sample(
+/// Measures what has been started, by its first door.
+///
+/// # Errors
+/// What broke, or was answered wrongly.
+pub(crate) async fn sample(
     plan: &Plan,
     workload: &Workload,
     (sessions, manner): (usize, Manner),

@@ -14,6 +14,8 @@ use crate::{
 
 /// The revision the generator offers: the last one with sessions.
 pub(crate) const REVISION: &str = "2025-11-25";
+/// The one before, in which an answer that takes a while does not become a stream for that.
+pub(crate) const REVISION_BEFORE: &str = "2025-06-18";
 
 /// A message read as far as a relay must.
 #[derive(Debug, Deserialize)]
@@ -210,8 +212,13 @@ struct Content<'a> {
 
 /// The opening request of a session.
 pub(crate) fn initialize(id: u64) -> Bytes {
+    initialize_in(REVISION, id)
+}
+
+/// The same in another revision.
+pub(crate) fn initialize_in(revision: &str, id: u64) -> Bytes {
     format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{REVISION}","capabilities":{{}},"clientInfo":{{"name":"gateway-bench","version":"1"}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"initialize","params":{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"gateway-bench","version":"1"}}}}}}"#
     )
     .into()
 }

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use crate::{
     error::{Failure, Result},
     modern::{self, Era},
-    rpc::{Envelope, REVISION},
+    rpc::{Envelope, REVISION, REVISION_BEFORE},
 };
 pub(crate) use {http::serve, pipe::run as serve_pipe};
 
@@ -35,7 +35,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 const ASKED_MAX: usize = 100_000;
 /// A lying upstream gives every so-manieth call a wrong answer.
 const LIE_EVERY: u64 = 10;
-const REVISIONS: [&str; 4] = [REVISION, "2025-06-18", "2025-03-26", "2024-11-05"];
+const REVISIONS: [&str; 4] = [REVISION, REVISION_BEFORE, "2025-03-26", "2024-11-05"];
 const TOOLS: &str = r#"[{"name":"echo","description":"Returns its text","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}},{"name":"blob","description":"Returns so many bytes","inputSchema":{"type":"object","properties":{"bytes":{"type":"integer"}},"required":["bytes"]}},{"name":"sleep","description":"Answers after so many milliseconds","inputSchema":{"type":"object","properties":{"ms":{"type":"integer"}},"required":["ms"]}},{"name":"progress","description":"Sends so many notifications, then answers","inputSchema":{"type":"object","properties":{"count":{"type":"integer"}},"required":["count"]}},{"name":"confirm","description":"Asks its caller for a word, then returns its text with that","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}]"#;
 
 /// How an upstream answers wrongly, to show that the generator sees it.

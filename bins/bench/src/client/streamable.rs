@@ -37,13 +37,14 @@ impl Session {
         addr: SocketAddr,
         path: &str,
         token: Option<&'static str>,
+        revision: &str,
     ) -> Result<Self> {
         let mut headers = Connection::headers(addr);
         let token = token.and_then(|it| HeaderValue::try_from(format!("Bearer {it}")).ok());
         headers.extend(token.map(|it| (AUTHORIZATION, it)));
         let connection = Connection::new(addr);
         let mut session = Self { connection, path: path.to_owned(), headers, stream: None, addr };
-        let response = session.post(rpc::initialize(0)).await?;
+        let response = session.post(rpc::initialize_in(revision, 0)).await?;
         if response.status() != StatusCode::OK {
             return Err(refusal("initialize", response).await);
         }

@@ -37,6 +37,7 @@ impl fmt::Display for Report {
             load.rows(out)?;
         }
         crate::open::table(&self.open, out)?;
+        crate::growth::table(&self.growth, out)?;
         crate::adverse::table(&self.adverse, out)?;
         if !self.idle.is_empty() {
             writeln!(

@@ -74,10 +74,8 @@ fn both_eras_are_spoken_directly_and_through_the_relays() {
 }
 
 /// A gateway in four lines: it has the command line, the configuration and the routes of ours.
-#[test]
-fn a_gateway_is_configured_started_measured_and_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let gateway = folder.path().join("gateway");
+fn small_gateway(folder: &std::path::Path) -> String {
+    let gateway = folder.join("gateway");
     let script = [
         "#!/bin/sh",
         r#"[ "$1 $2" = "serve --config" ] || exit 2"#,
@@ -91,7 +89,33 @@ fn a_gateway_is_configured_started_measured_and_ended() {
     ];
     std::fs::write(&gateway, script.join("\n")).unwrap();
     std::fs::set_permissions(&gateway, PermissionsExt::from_mode(0o755)).unwrap();
-    let gateway = format!("--gateway={}", gateway.display());
+    format!("--gateway={}", gateway.display())
+}
+
+#[test]
+fn what_there_is_more_of_is_compared_with_the_fewest() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = small_gateway(folder.path());
+    let args =
+        ["--workload=growth", "--growth-sessions=8,40", "--growth-servers=1,2", gateway.as_str()];
+    let (output, report) = run(&args);
+    assert!(output.status.success(), "{}", errors(&output));
+    let report = report.unwrap();
+    let sizes = |nth: usize| report["growth"][nth]["sizes"].as_array().unwrap();
+    let (sessions, children, servers) = (sizes(0), sizes(1), sizes(2));
+    assert_eq!((&sessions[0]["count"], &sessions[1]["count"]), (&8.into(), &40.into()));
+    assert_eq!((&sessions[0]["status"], &sessions[1]["status"]), (&"ok".into(), &"ok".into()));
+    assert!(0 < sessions[1]["rounds"][0]["calls"].as_u64().unwrap(), "{sessions:?}");
+    // It has neither children nor two servers.
+    assert_eq!((&children[0]["status"], &servers[1]["status"]), (&"no".into(), &"no".into()));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| W1 | 40 sessions | "), "{text}");
+}
+
+#[test]
+fn a_gateway_is_configured_started_measured_and_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = small_gateway(folder.path());
     let args = [
         "--workload=W1,W3,idle",
         "--sessions=2",
