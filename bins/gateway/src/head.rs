@@ -144,7 +144,7 @@ fn check(request: &httparse::Request<'_, '_>) -> Result<Length, Box<Unreadable>>
         let what = format!("the target of the request is longer than {URI_LEN_MAX} bytes");
         return Err(Unreadable::new(414, what, "a shorter path"));
     }
-    if Uri::try_from(target).is_err() {
+    if !is_plain(target) && Uri::try_from(target).is_err() {
         return Err(Unreadable::new(400, "the target of the request cannot be read", A_REQUEST));
     }
     let (mut length, mut encoding) = (None, None);
@@ -174,6 +174,16 @@ fn check(request: &httparse::Request<'_, '_>) -> Result<Length, Box<Unreadable>>
             A_LENGTH,
         )),
     }
+}
+
+/// Whether a target is a path of characters that may stand anywhere in one, as almost all are.
+fn is_plain(target: &str) -> bool {
+    // Without a way out in the middle, so that many are looked at at once.
+    let odd = |odd, it: u8| {
+        odd | !(it.is_ascii_alphanumeric()
+            | matches!(it, b'/' | b'?' | b'=' | b'&' | b'%' | b'-' | b'.' | b'_' | b'~'))
+    };
+    target.starts_with('/') && !target.bytes().fold(false, odd)
 }
 
 fn ambiguous() -> Box<Unreadable> {
@@ -334,6 +344,18 @@ mod tests {
         assert_eq!(read(long.as_bytes(), &max).unwrap_err().status.as_u16(), 414);
         let longest = long.replacen('x', "", 1);
         read(longest.as_bytes(), &max).unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_plain_the_library_reads() {
+        for byte in 0x20..0x7f_u8 {
+            let targets = ["/a/b?c=d&e", "/", "//a", "/?"];
+            for target in targets.map(|it| format!("{it}{}", char::from(byte))) {
+                assert!(!is_plain(&target) || Uri::try_from(&*target).is_ok(), "{target}");
+            }
+        }
+        assert!(is_plain("/up/messages?sessionId=a-B_9.~%20"));
+        assert!(!is_plain("http://a/") && !is_plain("*") && !is_plain("/ü") && !is_plain(""));
     }
 
     /// Whatever is passed on, the library behind can read: it says the same of every head here.

@@ -100,11 +100,15 @@ impl Origins {
     }
 
     fn is_our_host(&self, authority: &str) -> bool {
-        let host = without_port(authority).to_ascii_lowercase();
+        let host = without_port(authority);
+        // Mostly it is written as we have it.
+        if self.any_host || self.hosts.contains(host) {
+            return true;
+        }
+        let host = host.to_ascii_lowercase();
         let host = host.trim_end_matches('.');
         let is_address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-        self.any_host
-            || is_address
+        is_address
             || self.hosts.contains(host)
             || host.ends_with(".localhost")
             // A unix socket has no host.

@@ -26,6 +26,15 @@ impl Id {
         // What some readers take for a zero, others for a fraction, is an id to neither.
         json.parse().ok().filter(|_| json != "-0").map(Self::Number)
     }
+
+    /// What [`Display`](fmt::Display) prints, without a formatter for numbers: each message has
+    /// an id of ours written into it.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(_) => self.to_string(),
+        }
+    }
 }
 
 impl From<i64> for Id {
@@ -68,5 +77,9 @@ mod tests {
             assert_eq!(Id::read(none), None, "{none}");
         }
         assert_eq!(Id::from("a\n\"b").to_string(), r#""a\n\"b""#);
+        for id in [Id::from(0), Id::from(i64::MIN), Id::from(i64::MAX), Id::from("\u{1}")] {
+            assert_eq!(id.text(), id.to_string());
+            assert_eq!(Id::read(&id.text()), Some(id));
+        }
     }
 }

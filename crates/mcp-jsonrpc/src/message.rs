@@ -268,7 +268,7 @@ impl Message {
         let Some((_, at)) = self.head.id.clone().filter(|(own, _)| *own != id) else {
             return self.clone();
         };
-        let text = id.to_string();
+        let text = id.text();
         // Texts are always written.
         let Ok(mut edited) = self.spliced(&[(at, With::Text(&text))]) else { return self.clone() };
         if let Some((own, _)) = &mut edited.head.id {
@@ -286,7 +286,7 @@ impl Message {
     pub fn with_object(&self, id: &Id, with: &Object<'_>) -> Result<Self, ParseError> {
         let body = self.head.body.clone().ok_or(ParseError::Envelope("no parameters"))?;
         let body = (body, With::Object(with));
-        let text = id.to_string();
+        let text = id.text();
         let mut edited = match &self.head.id {
             Some((own, at)) if own != id => {
                 let id = (at.clone(), With::Text(&text));
@@ -302,17 +302,31 @@ impl Message {
     }
 
     /// The same message with one part of its body, as [`read`](Self::read) lent it, written anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where the part is none of this message's, or what is written in its place
+    /// cannot be.
     pub fn with_part(&self, part: &RawValue, with: &impl Serialize) -> Result<Self, ParseError> {
+        self.with_text(part.get(), &serde_json::to_string(with)?)
+    }
+
+    /// The same for a part that [`pick`](Self::pick) lent, and JSON that is written already.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] where the part is none of this message's.
+    pub fn with_text(&self, part: &str, json: &str) -> Result<Self, ParseError> {
         let body = self.head.body.as_ref().ok_or(ParseError::Envelope("no parameters"))?;
         let inside = self.text(body).unwrap_or_default().as_bytes();
-        let part = part.get().as_bytes();
+        let part = part.as_bytes();
         let range = part.as_ptr_range();
         if !(inside.as_ptr_range().start <= range.start && range.end <= inside.as_ptr_range().end) {
             return Err(ParseError::Envelope("part of another message"));
         }
         let start = (range.start as usize - self.raw.as_ptr() as usize) as u32;
         let at = start..start + part.len() as u32;
-        self.spliced(&[(at, With::Text(&serde_json::to_string(with)?))])
+        self.spliced(&[(at, With::Text(json))])
     }
 
     /// The same message with other parameters, or another result.

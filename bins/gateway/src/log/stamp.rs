@@ -31,25 +31,22 @@ pub(crate) fn number(mut number: u64, out: &mut String) {
 fn write(since: Duration, out: &mut String) {
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);
-    for (value, width, mark) in [
-        (year, 4, '-'),
-        (month, 2, '-'),
-        (day, 2, 'T'),
-        (second / 3600, 2, ':'),
-        (second / 60 % 60, 2, ':'),
-        (second % 60, 2, '.'),
-        (u64::from(since.subsec_micros()), 6, 'Z'),
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (mut value, place) in [
+        (year, 0..4),
+        (month, 5..7),
+        (day, 8..10),
+        (second / 3600, 11..13),
+        (second / 60 % 60, 14..16),
+        (second % 60, 17..19),
+        (u64::from(since.subsec_micros()), 20..26),
     ] {
-        padded(value, width, out);
-        out.push(mark);
+        for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
     }
-}
-
-fn padded(value: u64, width: u32, out: &mut String) {
-    for place in (0..width).rev() {
-        let digit = value / 10_u64.pow(place) % 10;
-        out.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
-    }
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 /// The date of a day since 1970, in the calendar that is usual; years begin in March here, so that

@@ -22,6 +22,7 @@ mod asked;
 mod modern;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
@@ -40,7 +41,7 @@ use super::{ErrorKind, Event, EventStream, Inbox, InboxMax, TransportError};
 use crate::{
     Era, Id, Kind, Message, RpcError,
     modern::{DISCOVER, NAMES_VERSION, Params},
-    params::{Cancelled, PROGRESS_TOKEN, Progress},
+    params::{Cancelled, PROGRESS_TOKEN},
 };
 
 pub use asked::Asked;
@@ -168,10 +169,11 @@ impl Switchboard {
         let cancellable = method != Some("initialize") && (is_modern || method != Some(DISCOVER));
         let (inbox_kept, wants) = (Arc::clone(&inbox), wants.unwrap_or_default());
         let waiting = Waiting { theirs, token, inbox: inbox_kept, cancellable, wants };
+        let is_alone = state.waiting.is_empty();
         state.waiting.insert(ours, waiting);
         drop(state);
 
-        Ok((outgoing, Asked { ours, inbox, board: self.clone(), done: false }))
+        Ok((outgoing, Asked { ours, inbox, board: self.clone(), is_alone, done: false }))
     }
 
     /// What a notification or an answer looks like as it goes out; none if there is no point.
@@ -318,19 +320,20 @@ impl Switchboard {
 
     fn report(&self, message: Message) {
         let (to, message) = {
-            let Ok(Progress { progress_token }) = message.read() else {
+            let Ok([Some(said)]) = message.pick(["progressToken"]) else {
                 debug!("progress without a token: dropped");
                 return;
             };
             let mut state = self.state();
-            let out = spelled(progress_token);
-            if let Some(ours) = state.progress.get(&out).copied() {
+            let out = spelled(said);
+            let ours = state.progress.get(&*out).copied();
+            if let Some(ours) = ours {
                 state.doubts.heard_of(ours);
             }
-            let waiting = state.progress.get(&out).and_then(|ours| state.waiting.get(ours));
+            let waiting = ours.and_then(|ours| state.waiting.get(&ours));
             let token = match waiting {
                 Some(waiting) => waiting.token.as_ref(),
-                None => state.tasks.iter().find(|token| token.out == out),
+                None => state.tasks.iter().find(|token| *token.out == *out),
             };
             let Some(token) = token else {
                 if self.is_modern() {
@@ -340,7 +343,7 @@ impl Switchboard {
                 return;
             };
             let theirs = token.theirs.as_deref();
-            let restored = theirs.map(|theirs| message.with_part(progress_token, &theirs));
+            let restored = theirs.map(|theirs| message.with_text(said, theirs.get()));
             let restored = restored.and_then(Result::ok).unwrap_or_else(|| message.clone());
             (waiting.map(|waiting| Arc::clone(&waiting.inbox)), restored)
         };
@@ -395,7 +398,7 @@ impl State {
         outgoing: &mut Message,
         is_modern: bool,
     ) -> Token {
-        let mut entered = Token { out: spelled(token), theirs: None };
+        let mut entered = Token { out: spelled(token.get()).into(), theirs: None };
         let in_use = |token: &str| {
             self.progress.contains_key(token) || self.tasks.iter().any(|it| *it.out == *token)
         };
@@ -437,11 +440,12 @@ impl State {
     }
 }
 
-/// One spelling for a token that JSON can spell in many ways.
-fn spelled(token: &RawValue) -> Box<str> {
-    match Id::read(token.get()) {
-        Some(token) => token.to_string().into(),
-        None => token.get().into(),
+/// One spelling for a token that JSON can spell in many ways: those without an escape are alike
+/// already.
+fn spelled(token: &str) -> Cow<'_, str> {
+    match token.contains('\\').then(|| Id::read(token)) {
+        Some(Some(token)) => Cow::Owned(token.to_string()),
+        Some(None) | None => Cow::Borrowed(token),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn id(name: &str, seq: u64) -> Option<EventId> {
     match u8::try_from(seq) {
         // Most streams are short, and an id is written for each event.
         Ok(digit @ 0..=9) => id.push(char::from(b'0' + digit)),
-        _ => write!(id, "{seq}").ok()?,
+        _ => id.push_str(&seq.to_string()),
     }
     EventId::new(&id)
 }

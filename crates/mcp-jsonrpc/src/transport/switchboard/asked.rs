@@ -21,12 +21,18 @@ pub struct Asked {
     pub(super) ours: i64,
     pub(super) inbox: Arc<Inbox>,
     pub(super) board: Switchboard,
+    pub(super) is_alone: bool,
     pub(super) done: bool,
 }
 
 // === impl Asked ===
 
 impl Asked {
+    /// Whether nobody else waited for an answer when it was asked.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Waits for the first thing said: mostly the response, and no stream need be opened.
     pub async fn reply(mut self) -> Result<Reply, TransportError> {
         match self.next().await {
