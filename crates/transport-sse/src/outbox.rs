@@ -29,7 +29,7 @@ use crate::{stream::Chunk, wire};
 #[derive(Debug)]
 pub(crate) struct Outbox {
     /// What the ids of its events begin with: there is one for each event.
-    prefix: Box<str>,
+    prefix: Arc<str>,
     /// Drawn when it began: what went down an earlier one is not known here.
     life: u32,
     /// Whether a reader may come back.
@@ -249,8 +249,10 @@ impl Outbox {
             {
                 state.forget();
             }
-            let id = self.keeps.then(|| self.id(seq)).flatten();
-            return Poll::Ready(Some(Chunk::Event(Event::Message { id, message })));
+            return Poll::Ready(Some(match self.keeps {
+                true => Chunk::Numbered { prefix: Arc::clone(&self.prefix), seq, message },
+                false => Chunk::Event(message.into()),
+            }));
         }
         if let Some(words) = state.last_words.take() {
             return Poll::Ready(Some(Chunk::Encoded(wire::encode_comment(&words))));

@@ -4,25 +4,38 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{
     Stream, StreamExt,
     stream::{BoxStream, Fuse},
 };
-use mcp_jsonrpc::transport::Event;
+use mcp_jsonrpc::{Message, transport::Event};
 use tokio::time::{Instant, Sleep};
 
 use crate::wire;
+
+/// How many bytes of short events are put together before they are written.
+const GATHERED_LEN_MAX: usize = 16 << 10;
 
 /// What goes down a stream.
 #[derive(Clone, Debug)]
 pub enum Chunk {
     /// An event, to be encoded.
     Event(Event),
+    /// A message whose id is a number behind what all ids of its stream begin with.
+    Numbered {
+        /// What they begin with.
+        prefix: Arc<str>,
+        /// Which of them it is.
+        seq: u64,
+        /// What is said.
+        message: Message,
+    },
     /// What is encoded already.
     Encoded(Bytes),
 }
@@ -59,12 +72,9 @@ impl EventBody {
             if let Some(encoded) = self.encoded.pop_front() {
                 return Poll::Ready(Some(encoded));
             }
-            match self.chunks.poll_next_unpin(cx) {
-                Poll::Ready(Some(Chunk::Event(event))) => {
-                    wire::encode_onto(&event, &mut self.encoded);
-                }
-                Poll::Ready(Some(Chunk::Encoded(bytes))) => self.encoded.push_back(bytes),
-                Poll::Ready(None) => return Poll::Ready(None),
+            match self.poll_gathered(cx) {
+                Poll::Ready(true) => (),
+                Poll::Ready(false) => return Poll::Ready(None),
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(cx));
                     let due = self.last + self.keep_alive;
@@ -77,6 +87,35 @@ impl EventBody {
             }
             self.last = Instant::now();
         }
+    }
+}
+
+impl EventBody {
+    /// Encodes what is there already, and puts it together: each piece costs whoever writes it
+    /// more than its bytes.  False at the end.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut gathered = BytesMut::new();
+        let poll = loop {
+            match self.chunks.poll_next_unpin(cx) {
+                Poll::Ready(Some(Chunk::Event(event))) => {
+                    wire::encode_onto(&event, &mut gathered, &mut self.encoded);
+                }
+                Poll::Ready(Some(Chunk::Numbered { prefix, seq, message })) => {
+                    let id = (&*prefix, seq);
+                    wire::encode_numbered(id, &message, &mut gathered, &mut self.encoded);
+                }
+                Poll::Ready(Some(Chunk::Encoded(bytes))) => gathered.extend_from_slice(&bytes),
+                Poll::Ready(None) => break Poll::Ready(false),
+                Poll::Pending => break Poll::Pending,
+            }
+            if GATHERED_LEN_MAX <= gathered.len() || !self.encoded.is_empty() {
+                break Poll::Pending;
+            }
+        };
+        if !gathered.is_empty() {
+            self.encoded.push_back(gathered.freeze());
+        }
+        if self.encoded.is_empty() { poll } else { Poll::Ready(true) }
     }
 }
 
@@ -113,5 +152,51 @@ mod tests {
         assert!(seen.iter().map(|(at, chunk)| (*at, chunk)).eq(expect), "{seen:?}");
         drop(said);
         assert!(future::poll_fn(|cx| body.poll_chunk(cx)).await.is_none());
+    }
+
+    fn message(len: usize) -> Message {
+        Message::notification("n", &serde_json::json!({ "text": "x".repeat(len) })).unwrap()
+    }
+
+    async fn pieces(chunks: Vec<Chunk>) -> Vec<Bytes> {
+        let mut body = EventBody::new(stream::iter(chunks), Duration::from_secs(15));
+        let mut pieces = Vec::new();
+        while let Some(piece) = future::poll_fn(|cx| body.poll_chunk(cx)).await {
+            pieces.push(piece);
+        }
+        assert_eq!(pieces.remove(0), wire::KEEP_ALIVE);
+        pieces
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_one_piece() {
+        let prefix = Arc::from("a.");
+        let numbered = Chunk::Numbered { prefix, seq: u64::MAX, message: message(1) };
+        let chunks = [message(2).into(), message(3).into()].map(Chunk::Event);
+        let comment = Chunk::Encoded(wire::encode_comment("so"));
+        let all = chunks.into_iter().chain([numbered, comment]).collect();
+        let [piece] = &*pieces(all).await else { panic!("more than one") };
+        let text = std::str::from_utf8(piece).unwrap();
+        let events: Vec<_> = text.split_inclusive("\n\n").collect();
+        assert_eq!(events.len(), 4, "{text}");
+        assert!(events[0].contains("xx") && events[1].contains("xxx"), "{text}");
+        assert!(events[2].starts_with("event: message\nid: a.18446744073709551615\ndata: {"));
+        assert_eq!(events[3], ": so\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_piece_ends_when_it_is_long_enough() {
+        let short = || Chunk::Event(message(GATHERED_LEN_MAX / 10).into());
+        let long = Chunk::Event(message(GATHERED_LEN_MAX).into());
+        let mut all: Vec<_> = (0..25).map(|_| short()).collect();
+        all.extend([long, short()]);
+        let pieces = pieces(all).await;
+        // A long message is a piece of its own.
+        let is_long = |it: &&Bytes| it.starts_with(b"{");
+        assert_eq!(pieces.iter().filter(is_long).count(), 1);
+        assert!(pieces.iter().all(|it| it.len() < GATHERED_LEN_MAX * 6 / 5));
+        let text = String::from_utf8(pieces.concat()).unwrap();
+        assert_eq!(text.matches("event: message\n").count(), 27);
+        assert_eq!(text.split_terminator("\n\n").count(), 27);
     }
 }

@@ -28,6 +28,9 @@ const FIELDS_LEN_MAX: usize = 8 << 10;
 /// The longest event id kept, in bytes.  Nothing can be resumed after a longer one.
 const EVENT_ID_LEN_MAX: usize = 4 << 10;
 
+/// How many digits a number has at most.
+const DIGITS_MAX: usize = 20;
+
 /// Up to this size a message is copied beside its fields; a longer one goes out by itself.
 const COPY_LEN_MAX: usize = 4 << 10;
 
@@ -373,45 +376,68 @@ impl Data {
 
 /// Writes one event in one piece.
 pub fn encode(event: &Event) -> Bytes {
-    let mut pieces = VecDeque::new();
-    encode_onto(event, &mut pieces);
-    let mut out = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    let (mut pieces, mut rest) = (VecDeque::new(), BytesMut::new());
+    encode_onto(event, &mut rest, &mut pieces);
+    let len = pieces.iter().map(Bytes::len).sum::<usize>() + rest.len();
+    let mut out = BytesMut::with_capacity(len);
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(&rest);
     out.freeze()
 }
 
-/// Writes one event, a long message uncopied.
-pub fn encode_onto(event: &Event, out: &mut VecDeque<Bytes>) {
+/// Writes one event behind what is in `head`; a long message uncopied, by way of `out`.
+pub fn encode_onto(event: &Event, head: &mut BytesMut, out: &mut VecDeque<Bytes>) {
     match event {
         Event::Message { id, message } => {
-            let line = message.to_line();
-            let long = COPY_LEN_MAX < line.len();
             let id = id.as_ref().map_or("", EventId::as_str);
-            let room = 32 + id.len() + if long { 0 } else { line.len() };
-            let mut head = BytesMut::with_capacity(room);
-            head.extend_from_slice(b"event: message\n");
-            put_id(&mut head, id);
-            head.extend_from_slice(b"data: ");
-            if long {
-                out.extend([head.freeze(), line, Bytes::from_static(b"\n\n")]);
-            } else {
-                head.extend_from_slice(&line);
-                head.extend_from_slice(b"\n\n");
-                out.push_back(head.freeze());
-            }
+            put_message(message, id.len(), |head| put_id(head, id), (head, out));
         }
         Event::Pause { id, retry } => {
-            let mut head = BytesMut::new();
-            put_id(&mut head, id.as_ref().map_or("", EventId::as_str));
+            put_id(head, id.as_ref().map_or("", EventId::as_str));
             if let Some(retry) = retry {
                 head.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
             }
             // Without a data line no client would be told of the id; with one but without an id
             // old clients would take it for an empty message.
             head.extend_from_slice(if id.is_some() { b"data: \n\n" } else { b"\n" });
-            out.push_back(head.freeze());
         }
     }
+}
+
+/// Writes a message whose id is a text and a number.
+pub(crate) fn encode_numbered(
+    (prefix, seq): (&str, u64),
+    message: &Message,
+    head: &mut BytesMut,
+    out: &mut VecDeque<Bytes>,
+) {
+    let put_id = |head: &mut BytesMut| {
+        head.extend_from_slice(b"id: ");
+        head.extend_from_slice(prefix.as_bytes());
+        head.extend_from_slice(seq.to_string().as_bytes());
+        head.put_u8(b'\n');
+    };
+    put_message(message, prefix.len() + DIGITS_MAX, put_id, (head, out));
+}
+
+fn put_message(
+    message: &Message,
+    id_len: usize,
+    put_id: impl FnOnce(&mut BytesMut),
+    (head, out): (&mut BytesMut, &mut VecDeque<Bytes>),
+) {
+    let line = message.to_line();
+    let long = COPY_LEN_MAX < line.len();
+    head.reserve(32 + id_len + if long { 0 } else { line.len() });
+    head.extend_from_slice(b"event: message\n");
+    put_id(head);
+    head.extend_from_slice(b"data: ");
+    if long {
+        out.extend([head.split().freeze(), line]);
+    } else {
+        head.extend_from_slice(&line);
+    }
+    head.extend_from_slice(b"\n\n");
 }
 
 fn put_id(out: &mut BytesMut, id: &str) {

@@ -26,13 +26,14 @@ async fn read(
     let mut found = Vec::new();
     while let Some(Some(chunk)) = events.next().now_or_never() {
         found.push(match chunk {
-            Chunk::Event(Event::Message { id, message }) => {
+            Chunk::Numbered { prefix, seq, message } => {
+                let id = EventId::new(&format!("{prefix}{seq}"));
                 assert_ne!(id, *last);
                 *last = id;
                 let params: serde_json::Value = message.read().unwrap();
                 params["n"].to_string()
             }
-            Chunk::Event(pause) => panic!("{pause:?}"),
+            Chunk::Event(event) => panic!("without a number: {event:?}"),
             Chunk::Encoded(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
         });
     }

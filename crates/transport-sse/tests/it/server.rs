@@ -1,15 +1,15 @@
 //! The server half.
 
 mod back;
+mod reading;
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::{StreamExt, future, stream};
-use hyper::{Request, Response, body::Body};
+use hyper::{Request, Response};
 use mcp_jsonrpc::{
     Id, Message, ProtocolVersion,
     transport::{Caller, ErrorKind, Event, InboxMax, Reply, Session, TransportError},
@@ -22,74 +22,8 @@ use transport_sse::{
     server::{Server, ServerOptions},
 };
 
+use self::reading::Stream;
 use crate::fake::Fake;
-
-/// An open stream, read by hand.
-struct Stream {
-    body: Outgoing,
-    post_to: String,
-    /// The id of the last event.
-    last: Option<String>,
-}
-
-/// The value of a field of an event.
-fn field<'a>(event: &'a str, name: &str) -> Option<&'a str> {
-    event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-}
-
-impl Stream {
-    async fn open(server: &Server) -> Self {
-        Self::open_as(server, Caller::anonymous()).await
-    }
-
-    async fn open_as(server: &Server, caller: Caller) -> Self {
-        Self::get(server, caller, &[]).await
-    }
-
-    /// A client that lost its stream, and is there again.
-    async fn again(server: &Server, last: &str) -> Self {
-        Self::get(server, Caller::anonymous(), &[("last-event-id", last)]).await
-    }
-
-    async fn get(server: &Server, caller: Caller, fields: &[(&str, &str)]) -> Self {
-        let mut request = Request::get("/a/sse");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Outgoing::empty()).unwrap();
-        let response = server.handle_stream(request, caller, "/a/message").await;
-        assert_eq!(response.status(), 200);
-        let headers = response.headers();
-        assert_eq!(headers["content-type"], "text/event-stream");
-        assert_eq!(headers["cache-control"], "no-cache, no-transform");
-        assert_eq!(headers["x-accel-buffering"], "no");
-        let mut stream = Self { body: response.into_body(), post_to: String::new(), last: None };
-        assert_eq!(stream.next().await.unwrap(), ": \n\n");
-        let endpoint = stream.next().await.unwrap();
-        assert!(endpoint.starts_with("event: endpoint\ndata: "), "{endpoint}");
-        stream.post_to = field(&endpoint, "data").unwrap().to_owned();
-        stream
-    }
-
-    async fn next(&mut self) -> Option<String> {
-        let frame = future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await?;
-        let bytes = frame.unwrap().into_data().unwrap();
-        let chunk = String::from_utf8(bytes.to_vec()).unwrap();
-        self.last = field(&chunk, "id").map(str::to_owned).or_else(|| self.last.take());
-        Some(chunk)
-    }
-
-    /// The next message.
-    async fn message(&mut self) -> Value {
-        loop {
-            let chunk = self.next().await.unwrap();
-            if chunk.starts_with("event: message\n") {
-                return serde_json::from_str(field(&chunk, "data").unwrap()).unwrap();
-            }
-            assert!(chunk.starts_with(':'), "{chunk}");
-        }
-    }
-}
 
 async fn post(server: &Server, uri: &str, body: impl Into<String>) -> Response<Outgoing> {
     post_as(server, uri, body, Caller::anonymous()).await
