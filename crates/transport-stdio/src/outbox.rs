@@ -3,6 +3,9 @@
 //! Whoever has something to say writes it by itself, in its own task, as long as nobody waits.
 //! What the stream does not take is left to one task, which writes what has gathered, many
 //! messages at once.  A peer that does not read is felt by those who talk to it and no one else.
+//!
+//! Where others talk to the peer too, it is left to that task at once: whatever else is ready to
+//! be said goes out in the same write, and wakes the peer once.
 
 use std::{
     collections::VecDeque,
@@ -30,6 +33,9 @@ use crate::Limits;
 
 /// How many messages one write takes at most.
 const WRITE_LEN_MAX: usize = 32;
+
+/// How many bytes wait at most for others that may be ready: less than a pipe holds.
+const GATHERED_BYTES_MAX: usize = 32 << 10;
 
 /// What goes out to one peer.
 pub(crate) struct Outbox {
@@ -59,6 +65,10 @@ struct State {
     bytes: usize,
     last: u64,
     unflushed: bool,
+    /// What waits does so for others that are ready to be said, not for the peer.
+    gathering: bool,
+    /// The peer does not take what waits.
+    stuck: bool,
     writer: Option<Waker>,
     broken: Option<io::Error>,
 }
@@ -68,6 +78,25 @@ struct Outgoing {
     line: Bytes,
     /// The line break; empty where the line brings its own.
     tail: &'static [u8],
+    /// Whom to tell that the peer does not take it.
+    asker: Option<Waker>,
+}
+
+/// When a message is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// At once.
+    Now,
+    /// With what else is ready to be said.
+    Gathered,
+}
+
+/// Why the writer is told something.
+enum Due {
+    /// Something waits for others.
+    Gathering,
+    /// Nothing can be written any more.
+    End(Option<io::Error>),
 }
 
 /// How far a message has come.
@@ -100,6 +129,8 @@ impl Outbox {
             bytes: 0,
             last: 0,
             unflushed: false,
+            gathering: false,
+            stuck: false,
             writer: None,
             broken: None,
         };
@@ -137,14 +168,15 @@ impl Outbox {
     }
 
     /// Writes a message, or has it written; waits for room.
-    pub(crate) async fn say(&self, message: &Message) -> Result<Said, Unsaid> {
-        self.say_line(message.to_line()).await
+    pub(crate) async fn say(&self, message: &Message, haste: Haste) -> Result<Said, Unsaid> {
+        self.say_line(message.to_line(), haste).await
     }
 
     /// The same for a line that holds several.
-    pub(crate) async fn say_line(&self, line: Bytes) -> Result<Said, Unsaid> {
+    pub(crate) async fn say_line(&self, line: Bytes, haste: Haste) -> Result<Said, Unsaid> {
         loop {
-            if let Some(said) = future::poll_fn(|cx| Poll::Ready(self.try_say(&line, cx))).await? {
+            let said = |cx: &mut Context<'_>| Poll::Ready(self.try_say(&line, haste, cx));
+            if let Some(said) = future::poll_fn(said).await? {
                 return Ok(said);
             }
             self.room(line.len()).await?;
@@ -155,6 +187,8 @@ impl Outbox {
     ///
     /// Waits for ever if the message gets under way before.
     pub(crate) async fn overdue(&self, number: u64, since: Instant) {
+        // Mostly it waits for no more than its turn, and a timer need not be made.
+        future::poll_fn(|cx| self.state().poll_stuck(number, cx)).await;
         tokio::time::sleep_until(since + self.max.timeout).await;
         let withdrawn = self.state().withdraw(number);
         if !withdrawn {
@@ -169,30 +203,50 @@ impl Outbox {
         mut cancellations: mpsc::Receiver<Box<Message>>,
     ) -> io::Result<()> {
         let mut more = true;
-        future::poll_fn(|cx| {
-            loop {
-                let mut state = self.state();
-                if state.write.is_none() {
-                    return Poll::Ready(state.broken.take().map_or(Ok(()), Err));
-                }
-                state.writer = Some(cx.waker().clone());
-                let drained = self.drain(&mut state, cx);
-                drop(state);
-                match drained {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(_)) => continue,
-                    Poll::Ready(Ok(())) if !more => return Poll::Pending,
-                    Poll::Ready(Ok(())) => (),
-                }
-                match ready!(cancellations.poll_recv(cx)) {
-                    Some(message) => {
-                        self.state().enqueue(message.to_line());
-                    }
-                    None => more = false,
-                }
+        loop {
+            let due = future::poll_fn(|cx| self.poll_run(&mut cancellations, &mut more, cx));
+            if let Due::End(broken) = due.await {
+                return broken.map_or(Ok(()), Err);
             }
-        })
-        .await
+            // All that is ready to run does so before us.
+            tokio::task::yield_now().await;
+            self.state().gathering = false;
+        }
+    }
+
+    fn poll_run(
+        &self,
+        cancellations: &mut mpsc::Receiver<Box<Message>>,
+        more: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Due> {
+        loop {
+            let mut state = self.state();
+            if state.write.is_none() {
+                return Poll::Ready(Due::End(state.broken.take()));
+            }
+            match &mut state.writer {
+                Some(writer) => writer.clone_from(cx.waker()),
+                writer => *writer = Some(cx.waker().clone()),
+            }
+            if state.gathering {
+                return Poll::Ready(Due::Gathering);
+            }
+            let drained = self.drain(&mut state, cx);
+            drop(state);
+            match drained {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => continue,
+                Poll::Ready(Ok(())) if !*more => return Poll::Pending,
+                Poll::Ready(Ok(())) => (),
+            }
+            match ready!(cancellations.poll_recv(cx)) {
+                Some(message) => {
+                    self.state().enqueue(message.to_line());
+                }
+                None => *more = false,
+            }
+        }
     }
 
     /// Closes the stream.  What waits is written as far as the peer takes it at once.
@@ -249,7 +303,12 @@ impl Outbox {
     }
 
     /// None if there is no room now.
-    fn try_say(&self, line: &Bytes, cx: &mut Context<'_>) -> Result<Option<Said>, Unsaid> {
+    fn try_say(
+        &self,
+        line: &Bytes,
+        haste: Haste,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Said>, Unsaid> {
         let mut state = self.state();
         if state.write.is_none() {
             return Err(Unsaid::Closed);
@@ -259,8 +318,12 @@ impl Outbox {
         }
         let nobody_waits = state.queue.is_empty();
         let number = state.enqueue(line.clone());
+        // Without a writer nobody would come to write it.
+        let begins = nobody_waits && haste == Haste::Gathered && state.writer.is_some();
+        state.gathering |= begins;
+        let due = if state.gathering { state.is_enough() } else { nobody_waits };
         // Only the writer is woken for the rest; that the asker is once, too, harms nobody.
-        if nobody_waits && matches!(self.drain(&mut state, cx), Poll::Ready(Ok(()))) {
+        if due && matches!(self.drain(&mut state, cx), Poll::Ready(Ok(()))) {
             return Ok(Some(Said::Written));
         }
         if state.write.is_none() {
@@ -279,6 +342,10 @@ impl Outbox {
         let drained = state.poll_write(cx);
         for _ in state.queue.len()..waiting {
             self.room.notify_one();
+        }
+        state.stuck = drained.is_pending();
+        if state.stuck {
+            state.queue.iter_mut().filter_map(|it| it.asker.take()).for_each(Waker::wake);
         }
         if let Poll::Ready(Err(error)) = drained {
             self.end(state, Some(error));
@@ -324,7 +391,7 @@ impl State {
             true => (line, b"\n"),
             false => (Bytes::from([&line, b"\n".as_slice()].concat()), b""),
         };
-        self.queue.push_back(Outgoing { number: self.last, line, tail });
+        self.queue.push_back(Outgoing { number: self.last, line, tail, asker: None });
         self.last
     }
 
@@ -360,6 +427,26 @@ impl State {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether as much has gathered as one write takes.
+    fn is_enough(&self) -> bool {
+        WRITE_LEN_MAX <= self.queue.len() || GATHERED_BYTES_MAX <= self.bytes
+    }
+
+    /// Resolves when the peer does not take a message; never once it is written.
+    fn poll_stuck(&mut self, number: u64, cx: &Context<'_>) -> Poll<()> {
+        if self.stuck {
+            return Poll::Ready(());
+        }
+        let at = self.queue.binary_search_by_key(&number, |it| it.number);
+        if let Some(waiting) = at.ok().and_then(|at| self.queue.get_mut(at)) {
+            match &mut waiting.asker {
+                Some(asker) => asker.clone_from(cx.waker()),
+                asker => *asker = Some(cx.waker().clone()),
+            }
+        }
+        Poll::Pending
     }
 
     /// Whether there is nothing to write, or nothing can be written.

@@ -21,7 +21,7 @@ use self::talk::{Talk, refusal};
 use crate::{
     Limits,
     line::{Line, Lines},
-    outbox::Outbox,
+    outbox::{Haste, Outbox},
 };
 
 /// How much one client may ask at once, and how long it is waited for.
@@ -162,7 +162,7 @@ async fn refuse_first<R: AsyncRead + Unpin>(
             && asked.kind() == Kind::Request
             && let Some(answer) = refusal(asked.id(), error)
         {
-            if outbox.say(&answer).await.is_err() {
+            if outbox.say(&answer, Haste::Now).await.is_err() {
                 debug!("the client is gone");
             }
             return;

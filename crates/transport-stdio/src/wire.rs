@@ -21,7 +21,7 @@ use crate::{
     Limits,
     line::{Line, Lines},
     noise::Noise,
-    outbox::{Outbox, Said, Unsaid},
+    outbox::{Haste, Outbox, Said, Unsaid},
 };
 
 /// A message longer than this is read where it holds nobody up.
@@ -71,7 +71,7 @@ impl Wire {
         if let Some(Ended(reason)) = self.ended.get() {
             return Err(reason(false).unsent());
         }
-        match self.outbox.say(&message).await {
+        match self.outbox.say(&message, Haste::Now).await {
             Ok(_) => Ok(Reply::Accepted),
             Err(Unsaid::Timeout) => Err(self.unread()),
             Err(Unsaid::Closed) => Err(match self.ended.get() {
@@ -87,12 +87,14 @@ impl Wire {
             return Err(self.unread());
         }
         let (message, asked) = self.board.ask(message).map_err(|error| self.named(error))?;
-        match self.outbox.say(&message).await {
+        let haste = if asked.is_alone() { Haste::Now } else { Haste::Gathered };
+        match self.outbox.say(&message, haste).await {
             // Nothing is written to a peer that is about to be found dead: the reason comes soon.
             Ok(Said::Written) | Err(Unsaid::Closed) => {
                 asked.reply().await.map_err(|error| self.named(error))
             }
             Ok(Said::Queued(number, since)) => tokio::select! {
+                biased;
                 reply = asked.reply() => reply.map_err(|error| self.named(error)),
                 () = self.outbox.overdue(number, since) => Err(self.unread()),
             },

@@ -36,7 +36,7 @@ use tracing::{debug, info, warn};
 use super::{ServeMax, era::Pin, modern::UnderWay, refuse_first, unread};
 use crate::{
     line::{Line, Lines},
-    outbox::{Outbox, Unsaid},
+    outbox::{Haste, Outbox, Unsaid},
 };
 
 /// How long to wait at least before listening again.
@@ -406,7 +406,7 @@ impl<'a> Talk<'a> {
 
     async fn say_line(&self, line: Bytes) {
         // A client that is gone is found so by whoever writes.
-        if self.outbox.say_line(line).await == Err(Unsaid::Timeout) {
+        if self.outbox.say_line(line, Haste::Now).await == Err(Unsaid::Timeout) {
             self.stuck.cancel();
         }
     }
