@@ -397,6 +397,7 @@ impl Entry {
         status.refused += counts.refused;
         ServerOverview {
             status,
+            speaks: self.rooms.way.transport.speaks(),
             kept: counts.sessions,
             parked: counts.parked,
             expired: counts.expired,

@@ -33,6 +33,9 @@ pub struct ServerOverview {
     /// Its life.
     #[serde(flatten)]
     pub status: Status,
+    /// What it turned out to speak, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speaks: Option<&'static str>,
     /// Sessions kept with it for clients that know none (2026-07-28).
     pub kept: usize,
     /// Calls of theirs that wait for answers.
@@ -145,6 +148,7 @@ mod tests {
         };
         let server = ServerOverview {
             status,
+            speaks: None,
             kept: 0,
             parked: 0,
             expired: 0,

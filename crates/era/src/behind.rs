@@ -3,10 +3,11 @@
 //!
 //! The era is found out once, by `server/discover`, and remembered (2026-07-28, versioning:
 //! backward compatibility); what is no evidence decides nothing.  Whoever opens a session with a
-//! handshake gets the server's own where it says that it has one, with nothing in between; else one
-//! that is made here.  Whoever opens one without gets the server's, or is told that it has none.
+//! handshake gets the server's own where it has one, with nothing in between; else one that is made
+//! here.  Whoever opens one without gets the server's, or is told that it has none.
 
 mod asking;
+mod greeting;
 mod hub;
 mod made;
 mod task;
@@ -29,11 +30,12 @@ use mcp_jsonrpc::{
     },
 };
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use self::{
+    greeting::Greeted,
     hub::Hubs,
     made::Made,
     verdict::{Judged, judge},
@@ -55,6 +57,9 @@ pub struct BehindOptions {
     pub is_child: bool,
     /// How long it may take to say of which era it is: 5 s.
     pub probe_timeout: Duration,
+    /// The longest that a server that says nothing of a handshake may take to answer one: 20 s.
+    /// It is less where the server was quick to say of which era it is.
+    pub greeting_timeout: Duration,
     /// How often one request may be answered with questions: 10 times.
     pub rounds_max: u32,
     /// How long a client may take to answer them, each time: 10 minutes.
@@ -73,6 +78,7 @@ impl Default for BehindOptions {
             pin: None,
             is_child: false,
             probe_timeout: Duration::from_secs(5),
+            greeting_timeout: Duration::from_secs(20),
             rounds_max: 10,
             answer_timeout: Duration::from_secs(600),
             subscriptions_max: 10_000,
@@ -103,6 +109,12 @@ struct Inner {
 #[derive(Default)]
 struct State {
     verdict: Option<Verdict>,
+    /// How long it took to answer a discovery, from its start on.
+    took: Duration,
+    /// Whether a handshake was tried with a server that names none.
+    greeted: Greeted,
+    /// Says when that is known, while it is being found out.
+    greeting: Option<watch::Receiver<bool>>,
     /// The way to a server that keeps no sessions: one for everybody, for as long as anybody has it.
     wire: Weak<Wire>,
     /// What was opened to ask for the era, and can be used by who has a handshake.
@@ -155,6 +167,11 @@ impl Behind {
         })
     }
 
+    /// What the server speaks, in words, where that is known.
+    pub fn speaks(&self) -> Option<&'static str> {
+        self.0.verdict().map(Verdict::speaks)
+    }
+
     /// Ends what nobody has taken, and waits for that.  The sessions that were opened are for those
     /// who opened them to close.
     pub async fn shut_down(&self) {
@@ -203,7 +220,16 @@ impl Transport for Behind {
     }
 
     fn is_light(&self) -> bool {
-        self.0.verdict() == Some(Verdict::Modern)
+        self.0.verdict() == Some(Verdict::Modern) && !self.0.is_to_be_greeted()
+    }
+
+    fn settle<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, ()> {
+        async move {
+            if self.0.is_to_be_greeted() {
+                self.0.greet(caller).await;
+            }
+        }
+        .boxed()
     }
 }
 
@@ -223,11 +249,38 @@ impl Drop for Behind {
     }
 }
 
+// === impl Verdict ===
+
+impl Verdict {
+    fn speaks(self) -> &'static str {
+        match self {
+            Self::Modern => "2026-07-28",
+            Self::Legacy => "revisions with a handshake",
+            Self::Both => "2026-07-28, and revisions with a handshake",
+        }
+    }
+}
+
 // === impl Inner ===
 
 impl Inner {
-    /// What the server has for who opens a session: as it is known, or as it says now.
+    /// What the server has for who opens a session, whether it says so or not.
     async fn find_out(&self, caller: &Caller, modern: bool) -> Result<Found, TransportError> {
+        let wire = match self.say(caller, modern).await? {
+            Found::Modern(wire) if !modern && self.is_to_be_greeted() => wire,
+            found => return Ok(found),
+        };
+        self.greet(caller).await;
+        if self.verdict() == Some(Verdict::Modern) && wire.is_open() {
+            return Ok(Found::Modern(wire));
+        }
+        // It may have been opened for this one alone.
+        self.tasks.spawn(async move { wire.close().await });
+        self.say(caller, modern).await
+    }
+
+    /// What the server says that it has: as it is known, or as it says now.
+    async fn say(&self, caller: &Caller, modern: bool) -> Result<Found, TransportError> {
         if let Some(found) = self.known(modern) {
             return Ok(found);
         }
@@ -264,6 +317,7 @@ impl Inner {
     /// Asks the server.
     async fn probe(&self, caller: &Caller, modern: bool) -> Result<Found, TransportError> {
         let opening = Opening { caller: caller.clone(), version: Some(VERSION), at: Arc::from("") };
+        let began = Instant::now();
         let session = match self.transport.open(opening).await {
             Ok(session) => session,
             Err(error) if *error.kind() == ErrorKind::Unsupported => {
@@ -276,6 +330,7 @@ impl Inner {
         let has_ended = !session.is_open();
         match judge(said, self.options.is_child, has_ended) {
             Judged::Modern(discovered) => {
+                self.state().took = began.elapsed();
                 let has_both = self.options.pin.is_none() && verdict::has_handshake(&discovered);
                 self.decide(if has_both { Verdict::Both } else { Verdict::Modern });
                 if has_both && !modern {
@@ -311,12 +366,7 @@ impl Inner {
     fn decide(&self, verdict: Verdict) {
         let before = self.state().verdict.replace(verdict);
         if before != Some(verdict) {
-            let speaks = match verdict {
-                Verdict::Modern => "2026-07-28",
-                Verdict::Legacy => "revisions with a handshake",
-                Verdict::Both => "2026-07-28, and revisions with a handshake",
-            };
-            info!(server = %self.name, speaks, "its era is known");
+            info!(server = %self.name, speaks = verdict.speaks(), "its era is known");
         }
     }
 
@@ -333,6 +383,9 @@ impl Inner {
             (Some(Verdict::Both), Era::Legacy) => Some(Verdict::Modern),
             _ => return,
         };
+        if state.verdict.is_none() {
+            state.greeted = Greeted::NotYet;
+        }
         drop(state);
         warn!(server = %self.name, why, "it seems to be of another era now: it is asked again");
     }

@@ -85,6 +85,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     fn is_light(&self) -> bool {
         false
     }
+
+    /// Finds out what [`is_light`](Self::is_light) says, where that takes asking the peer.
+    fn settle<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, ()> {
+        let _ = caller;
+        Box::pin(async {})
+    }
 }
 
 /// One conversation with a peer.

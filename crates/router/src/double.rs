@@ -31,6 +31,8 @@ pub(crate) struct Double {
     pub(crate) start_ms: AtomicU64,
     /// Whether one process carries all its sessions.
     pub(crate) light: AtomicBool,
+    /// Whether it turns out to be, once it is asked.
+    pub(crate) settles_light: AtomicBool,
     /// Whether it answers nothing that is asked.
     pub(crate) hung: AtomicBool,
     /// Let go by `release`.
@@ -223,6 +225,13 @@ impl Transport for Way {
 
     fn is_light(&self) -> bool {
         self.0.light.load(Ordering::Relaxed)
+    }
+
+    fn settle<'a>(&'a self, _: &'a Caller) -> BoxFuture<'a, ()> {
+        if self.0.settles_light.load(Ordering::Relaxed) {
+            self.0.light.store(true, Ordering::Relaxed);
+        }
+        async {}.boxed()
     }
 }
 

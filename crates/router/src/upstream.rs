@@ -272,7 +272,7 @@ impl Upstream {
         purpose: Purpose,
     ) -> Result<Acquired, TransportError> {
         self.admit_soon()?;
-        let seat = self.seat().await?;
+        let seat = self.seat(caller).await?;
         let deadline = Instant::now() + self.options.start_timeout;
         let _trying = self.turn(deadline).await?;
         // Whoever was waited for may have left one.

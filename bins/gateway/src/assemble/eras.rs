@@ -63,6 +63,7 @@ pub(super) fn behind_options(
     (limits, timeouts): (&Limits, &Timeouts),
 ) -> BehindOptions {
     let is_child = matches!(server.upstream, Upstream::Stdio(_));
+    let defaults = BehindOptions::default();
     BehindOptions {
         pin: pinned(server).map(ProtocolVersion::era).or(match server.upstream {
             // HTTP+SSE has no other.
@@ -73,11 +74,13 @@ pub(super) fn behind_options(
         // Over HTTP silence says nothing of the era, so there is nothing to be won by giving up
         // before the server has had the time to start.
         probe_timeout: if is_child { timeouts.probe_timeout } else { server.start_timeout },
+        // Whoever opens a session waits for it, within the time that this may take.
+        greeting_timeout: defaults.greeting_timeout.min(server.start_timeout / 3),
         rounds_max: rounds_max(limits),
         answer_timeout: timeouts.parked_timeout,
         roots: roots(server),
         inbox: super::inbox_of(limits),
-        ..BehindOptions::default()
+        ..defaults
     }
 }
 

@@ -60,7 +60,7 @@ fn every_client_works_with_every_server() {
         let name = format!("server={}", server.name());
         let version = format!("version={}", server.speaks);
         // Whoever comes first decides how one that has both eras is spoken to.
-        let version = if server.may_have_both() { "version=" } else { &version };
+        let version = if server.has_both() { "version=" } else { &version };
         site.gateway.logged(&["ready", &name, version]);
     }
     let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
@@ -117,7 +117,12 @@ fn through(
             drop(alone);
             assert!(seen.revision.as_deref().is_none_or(|it| it == guest.agrees(&server)), "{way}");
             // What it can do is what it says in its own revision.
-            let own = GUESTS.iter().position(|it| it.sdk == server.sdk).unwrap();
+            let own = match server.sdk {
+                _ if server.has_both() => at,
+                // Set to a revision with a handshake, it is what this one hears.
+                Sdk::FastMcp => sdk_at(Sdk::Python),
+                sdk => sdk_at(sdk),
+            };
             let mut expect = measure(&measures[own], server.sdk).capabilities.clone();
             if guest.speaks < "2025-03-26" && guest.spoken_behind(&server) == MODERN {
                 // That had no word for it.
@@ -127,12 +132,18 @@ fn through(
                 differences.push(format!("{way}: {} instead of {expect}", seen.capabilities));
             }
             let expect = &measure(&measures[at], server.sdk).said;
-            differences.extend(compare(&way, expect, &seen.said));
+            let more = guest.is_told_more(&server);
+            differences.extend(compare(&way, expect, &seen.said, more));
             let features = seen.said.iter().map(|it| it.0).collect();
             rows.push(Row { guest, server, front, features, connect });
         }
     }
     (client, rows, differences)
+}
+
+/// Where the first of these clients stands among all.
+fn sdk_at(sdk: Sdk) -> usize {
+    GUESTS.iter().position(|it| it.sdk == sdk).unwrap()
 }
 
 fn measure(measures: &Measures, sdk: Sdk) -> &Seen {
@@ -163,16 +174,20 @@ fn compare(
     way: &str,
     expect: &[(&'static str, Value)],
     said: &[(&'static str, Value)],
+    more: bool,
 ) -> Vec<String> {
     // These are not measured but seen to work.
     const SEEN: [&str; 3] = ["list_changed", "updated", "cancelling"];
-    let measured = |it: &&(&str, Value)| !SEEN.contains(&it.0);
+    let measured = |it: &&(&str, Value)| !(SEEN.contains(&it.0) || more && ASKED.contains(&it.0));
     let pairs = said.iter().filter(measured).zip(expect.iter().filter(measured));
     let differs = |((feature, said), (_, expect)): (&(_, Value), &(_, Value))| {
         (said != expect).then(|| format!("{way}: {feature}: {said} instead of {expect}"))
     };
     pairs.filter_map(differs).collect()
 }
+
+/// What a server asks in mid-call.
+const ASKED: [&str; 4] = ["elicitation", "sampling", "roots", "all of them"];
 
 fn title(sdk: Sdk) -> String {
     let (name, package, pins) = match sdk {
@@ -221,7 +236,8 @@ which is older; any other speaks what it knows, and gets that. Behind, the gatew
 lines marked *set*, where the configuration names the revision (`protocol`) of a server that knows others too. A server that has both eras is spoken to as its client speaks. \
 `=`: what the client is told equals what the same client is told by the server itself, in the revision that those two agree upon; \
 in `list_changed`, `updated` and `cancelling`, that it arrives. `≈`: the server does not say for which call it logs (nor does its SDK), \
-so that in 2026-07-28 what is heard before the call's answer, or a moment after it, is told, and what comes later is not. Empty: the server has nothing of the kind, \
+so that in 2026-07-28 what is heard before the call's answer, or a moment after it, is told, and what comes later is not. `–`: FastMCP refuses to ask anything in 2026-07-28, and what the client is told of that equals what it is told directly; \
+`+`: set to a revision with a handshake, it asks, and clients of 2026-07-28 are asked too. Empty: the server has nothing of the kind, \
 the client offers no words for it, or its revision has none.
 
 | column | what was compared |
@@ -243,6 +259,8 @@ the client offers no words for it, or its revision has none.
         out += &format!("| {client} | {} | {front} ", guest.agrees(server));
         out += &format!("| {server_title} | {}{set} | {behind} |", guest.spoken_behind(server));
         let cell = |it: &&str| match *it {
+            it if ASKED.contains(&it) && guest.is_told_more(server) => " + |",
+            it if ASKED.contains(&it) && guest.is_refused(server) => " – |",
             it if features.contains(&it) => " = |",
             "logging" if guest.logs() => " ≈ |",
             _ => "  |",

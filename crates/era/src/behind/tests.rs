@@ -1,6 +1,7 @@
 //! Tests: clients with a handshake, servers of either era.
 
 mod both;
+mod greeting;
 mod news;
 mod tasks;
 

@@ -4,10 +4,13 @@
 use mcp_jsonrpc::{
     Kind, Message, ProtocolVersion, RpcError,
     modern::Discovered,
+    params::Initialized,
     transport::{ErrorKind, TransportError},
 };
 use serde::Deserialize;
 use tokio::time::error::Elapsed;
+
+use super::greeting::Shown;
 
 /// What is known now.
 #[derive(Debug)]
@@ -42,6 +45,28 @@ pub(super) fn judge(
 pub(super) fn has_handshake(discovered: &Message) -> bool {
     let said: Option<Discovered<'_>> = discovered.read().ok();
     said.is_some_and(|said| said.supported_versions.iter().any(|it| is_known(it)))
+}
+
+/// What a server's answer to a handshake shows that it has not spoken of, or its silence.
+pub(super) fn of_greeting(
+    said: Result<Result<Message, TransportError>, Elapsed>,
+    has_ended: bool,
+) -> Shown {
+    match said {
+        Err(_) => Shown::TakesNone("it did not answer `initialize` in time"),
+        Ok(Ok(answer)) if is_handshake(&answer) => Shown::Takes,
+        Ok(Ok(_)) => Shown::TakesNone("it refused `initialize`"),
+        Ok(Err(_)) if has_ended => Shown::TakesNone("it ended at `initialize`"),
+        Ok(Err(error)) => match of_error(error) {
+            Judged::Unknown(error) => Shown::Nothing(error),
+            _ => Shown::TakesNone("it refused `initialize`"),
+        },
+    }
+}
+
+fn is_handshake(answer: &Message) -> bool {
+    let said: Option<Initialized<'_>> = answer.read().ok();
+    answer.kind() == Kind::Response && said.is_some_and(|said| is_known(&said.version()))
 }
 
 fn is_known(version: &str) -> bool {

@@ -139,6 +139,27 @@ async fn who_finds_no_place_waits_for_one() {
     assert_eq!((status.links, status.waiting, status.turned_away), (1, 0, 2));
 }
 
+/// Nobody waits for a place at a server of which it was only not known that it wants none.
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_may_need_none() {
+    let double = Double::new();
+    let server = double.server(Options { link_max: 1, ..with(Isolation::Session) });
+    let first = Client::greet(&server, "ann", NONE).await;
+    double.settles_light.store(true, Ordering::Relaxed);
+    Client::greet(&server, "bob", NONE).await;
+    assert!(first.session.is_open() && !double.heard().contains(&"0 (close)".to_owned()));
+    // Nor is one opened ahead that was found to be of no use only then.
+    let double = Double::new();
+    let options = Options { warm_count: 2, link_max: 8, ..with(Isolation::Session) };
+    let server = double.server(options);
+    let _first = Client::greet(&server, "ann", NONE).await;
+    double.start_ms.store(5_000, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    double.light.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((opened(&double), server.status().links), (3, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_uses_makes_room() {
     let double = Double::new();

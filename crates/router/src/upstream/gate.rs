@@ -120,8 +120,12 @@ impl Upstream {
     /// there for all and was well as far as anybody knows: it may turn out to be gone, and what
     /// dies with it is no attempt to start it.
     pub(super) fn hope(&self) -> Option<Instant> {
-        let is_child = self.options.wire == Wire::Child && self.transport.is_light();
-        let is_well = is_child && self.life().state == State::Ready;
+        self.transport.is_light().then(|| self.hope_of_all()).flatten()
+    }
+
+    /// The same for what stands for all, whatever a session with a handshake costs.
+    pub(super) fn hope_of_all(&self) -> Option<Instant> {
+        let is_well = self.options.wire == Wire::Child && self.life().state == State::Ready;
         is_well.then(|| Instant::now() + self.options.start_timeout)
     }
 

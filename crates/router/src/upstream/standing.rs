@@ -68,8 +68,9 @@ impl Upstream {
         if let Some(dead) = self.standing.link.swap(None) {
             self.bury(&dead);
         }
-        let hope = self.hope();
+        let hope = self.hope_of_all();
         match self.stand_up(caller).await {
+            Err(error) if *error.kind() == ErrorKind::Unsupported => Err(error),
             Err(error) if self.is_worth_another(hope, &error) => self.stand_up(caller).await,
             stood => stood,
         }

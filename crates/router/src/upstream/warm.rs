@@ -99,7 +99,7 @@ impl Seat {
 impl Upstream {
     /// A place for a link: with a warm child in it, or an empty one, which may have to be waited
     /// for.
-    pub(super) async fn seat(&self) -> Result<Seat, TransportError> {
+    pub(super) async fn seat(&self, caller: &Caller) -> Result<Seat, TransportError> {
         if self.transport.is_light() {
             return Ok(Seat { place: Place::of_none(), behind: None });
         }
@@ -110,6 +110,11 @@ impl Upstream {
         if let Some(place) = self.places.try_take() {
             self.refill();
             return Ok(Seat { place, behind: None });
+        }
+        // It may be that none is needed, and only the server can tell.
+        self.transport.settle(caller).await;
+        if self.transport.is_light() {
+            return Ok(Seat { place: Place::of_none(), behind: None });
         }
         self.make_room().await;
         let taken = self.places.take().await;
@@ -148,12 +153,14 @@ impl Upstream {
             let me = std::sync::Arc::clone(&me);
             self.tasks.spawn(async move {
                 let opened = me.transport.open(opening_of(&Caller::anonymous())).await;
+                // It may have turned out only now that none is needed.
+                let is_needed = !me.transport.is_light();
                 let mut waiting = me.warm.lock();
                 waiting.starting -= 1;
                 // Looked at in here: what is put in before it closes is drained after that.
                 let closed = me.life().state == State::Closed;
                 match opened {
-                    Ok(behind) if !closed => {
+                    Ok(behind) if !closed && is_needed => {
                         waiting.seats.push_back(Seat { place, behind: Some(behind) });
                     }
                     // Dropped, it ends.

@@ -52,8 +52,17 @@ impl Guest {
     /// The revision in which the gateway asks there for this client: a server that has both is
     /// spoken to as its client would do it.
     pub(crate) fn spoken_behind(&self, server: &Server) -> &'static str {
-        let both = server.sdk == Sdk::Rust && !server.pinned;
-        if both && !self.is_modern() { self.speaks } else { server.speaks }
+        if server.has_both() && !self.is_modern() { self.speaks } else { server.speaks }
+    }
+
+    /// Whether the server asks this client nothing, in the revision that it is spoken to in.
+    pub(crate) fn is_refused(&self, server: &Server) -> bool {
+        server.sdk == Sdk::FastMcp && self.spoken_behind(server) == MODERN
+    }
+
+    /// Whether it is asked what it would not be asked by the server itself.
+    pub(crate) fn is_told_more(&self, server: &Server) -> bool {
+        server.sdk == Sdk::FastMcp && self.is_modern() && !server.is_modern()
     }
 
     /// Whether it can be asked what its user says.
@@ -79,6 +88,9 @@ impl Guest {
     /// The ways on which it visits a server: each pair of SDKs at least once, and each pair of
     /// transports, but not all of these with all of those.
     pub(crate) fn ways(&self, server: &Server) -> Vec<Way> {
+        if server.sdk == Sdk::FastMcp {
+            return self.ways_to_fastmcp(server);
+        }
         let child = server.behind == Way::Stdio;
         let http = server.behind == Way::Streamable;
         // `gateway stdio` only where the server is a child too.
@@ -86,6 +98,12 @@ impl Guest {
         match self.sdk {
             Sdk::PythonOld if server.sdk == Sdk::PythonOld && child => vec![Way::Stdio],
             _ if server.pinned && server.is_modern() == self.is_modern() => Vec::new(),
+            // That older clients are translated for is shown by those without 2026-07-28.
+            Sdk::Rust | Sdk::Python2 | Sdk::TypeScript2
+                if server.pinned && server.sdk == Sdk::Python2 =>
+            {
+                Vec::new()
+            }
             Sdk::PythonOld if !child => vec![Way::Sse],
             Sdk::PythonOld => Vec::new(),
             // What stands in its way is shown by the SDK that it is made of.
@@ -108,10 +126,29 @@ impl Guest {
         }
     }
 
+    /// The same to FastMCP, which is made of another SDK: each client once, with what it has itself.
+    fn ways_to_fastmcp(&self, server: &Server) -> Vec<Way> {
+        match (self.sdk, server.behind) {
+            (Sdk::Python2, Way::Stdio) if server.pinned && self.is_modern() => {
+                vec![Way::Streamable]
+            }
+            _ if server.pinned => Vec::new(),
+            (Sdk::Python, Way::Stdio) => vec![Way::Streamable, Way::Stdio],
+            (_, Way::Stdio) => Vec::new(),
+            (Sdk::PythonOld, _) => vec![Way::Sse],
+            (Sdk::Python, _) => vec![Way::Sse, Way::Streamable],
+            (Sdk::TypeScript | Sdk::FastMcp, _) => vec![Way::Streamable],
+            (Sdk::Python2 | Sdk::TypeScript2, _) if self.is_modern() => vec![Way::Streamable],
+            (Sdk::Rust, _) if self.speaks == "2025-06-18" => vec![Way::Streamable],
+            _ => Vec::new(),
+        }
+    }
+
     /// How it connects to the server itself.
     pub(crate) fn directly(&self, server: &Server, connect: Value) -> Value {
         let mut connect = self.prepared(connect);
-        if !server.is_modern() {
+        let older = matches!(self.sdk, Sdk::Python2 | Sdk::TypeScript2) && !self.is_modern();
+        if !server.is_modern() || older && server.has_both() {
             // One of these ends at whatever is not a handshake, and some clients do not wait long
             // for a server that has to start first.
             connect["mode"] = json!("legacy");

@@ -63,10 +63,10 @@ impl Server {
         if self.pinned { format!("{wire}-{}", self.speaks) } else { wire }
     }
 
-    /// Whether it may be found to have both eras. One of these takes a handshake without saying so,
-    /// which is seen where it starts too slowly to be asked first what it speaks.
-    pub(crate) fn may_have_both(&self) -> bool {
-        !self.pinned && matches!(self.sdk, Sdk::Python2 | Sdk::Rust)
+    /// Whether it has both eras, and each client is spoken to in its own.
+    pub(crate) fn has_both(&self) -> bool {
+        // Those in Python take a handshake and do not say so.
+        matches!(self.sdk, Sdk::Rust | Sdk::Python2 | Sdk::FastMcp) && !self.pinned
     }
 
     /// Whether it is one of 2026-07-28 to the gateway.
@@ -76,7 +76,7 @@ impl Server {
 }
 
 /// Every server, those on one SDK beside each other.
-pub(crate) const SERVERS: [Server; 17] = [
+pub(crate) const SERVERS: [Server; 21] = [
     Server::new(Sdk::PythonOld, Way::Sse),
     Server::new(Sdk::PythonOld, Way::Stdio),
     Server::new(Sdk::Python, Way::Sse),
@@ -91,6 +91,10 @@ pub(crate) const SERVERS: [Server; 17] = [
     Server::new(Sdk::TypeScript2, Way::Stdio),
     Server::new(Sdk::Rust, Way::Streamable),
     Server::new(Sdk::Rust, Way::Stdio),
+    Server::new(Sdk::FastMcp, Way::Streamable),
+    Server::new(Sdk::FastMcp, Way::Stdio),
+    Server::pinned(Sdk::Python2, Way::Streamable, MODERN),
+    Server::pinned(Sdk::FastMcp, Way::Stdio, "2025-11-25"),
     Server::pinned(Sdk::Rust, Way::Streamable, MODERN),
     Server::pinned(Sdk::Rust, Way::Streamable, "2025-06-18"),
     Server::pinned(Sdk::Rust, Way::Stdio, "2025-11-25"),
@@ -179,6 +183,7 @@ fn command(parts: &Parts, sdk: Sdk, notes: &Scratch, wire: &str) -> (String, Vec
         Sdk::PythonOld => (parts.python("old", "python"), vec![script("server_1.py")]),
         Sdk::Python => (parts.python("clients", "python"), vec![script("server_1.py")]),
         Sdk::Python2 => (parts.python("fastmcp", "python"), vec![script("server_2.py")]),
+        Sdk::FastMcp => (parts.python("fastmcp", "python"), vec![script("server_fastmcp.py")]),
         Sdk::TypeScript => {
             let packages = parts.node_dir().to_str().unwrap().to_owned();
             (node(), vec![script("server_1.mjs"), packages])

@@ -4,15 +4,32 @@ use super::*;
 
 /// A server that says that it speaks these, and counts what is opened and closed.
 #[derive(Debug, Default)]
-struct Server {
-    speaks: Mutex<Vec<&'static str>>,
+pub(super) struct Server {
+    pub(super) speaks: Mutex<Vec<&'static str>>,
     /// What answers a call in the place of a result.
-    refuses: Mutex<Option<RpcError>>,
+    pub(super) refuses: Mutex<Option<RpcError>>,
     /// It takes long to answer a discovery, as a process does that has just been started.
     slow: std::sync::atomic::AtomicBool,
+    /// It says nothing about its handshake.
+    pub(super) hides: std::sync::atomic::AtomicBool,
+    /// It begins no session at a handshake.
+    pub(super) keeps_none: std::sync::atomic::AtomicBool,
+    /// What it does at a handshake that it does not speak of.
+    pub(super) manners: Mutex<Manners>,
+    /// How long it takes to answer a discovery or a handshake, in milliseconds.
+    pub(super) took_ms: std::sync::atomic::AtomicU64,
     opened: AtomicUsize,
     closed: AtomicUsize,
     heard: Mutex<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Manners {
+    #[default]
+    Answers,
+    SaysNothing,
+    Ends,
+    Fails(ErrorKind),
 }
 
 #[derive(Debug)]
@@ -24,20 +41,20 @@ struct Line {
 }
 
 #[derive(Clone, Debug)]
-struct To(Arc<Server>);
+pub(super) struct To(pub(super) Arc<Server>);
 
 impl Server {
-    fn that_speaks(speaks: &[&'static str]) -> Arc<Self> {
+    pub(super) fn that_speaks(speaks: &[&'static str]) -> Arc<Self> {
         let server = Self::default();
         *server.speaks.lock().unwrap() = speaks.to_vec();
         Arc::new(server)
     }
 
-    fn counts(&self) -> (usize, usize) {
+    pub(super) fn counts(&self) -> (usize, usize) {
         (self.opened.load(Ordering::Relaxed), self.closed.load(Ordering::Relaxed))
     }
 
-    fn heard(&self) -> Vec<String> {
+    pub(super) fn heard(&self) -> Vec<String> {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 
@@ -47,7 +64,9 @@ impl Server {
         let legacy = speaks.iter().any(|it| *it != VERSION.as_str());
         match message.method().unwrap() {
             modern::DISCOVER if speaks.contains(&VERSION.as_str()) => {
-                let found = json!({ "supportedVersions": speaks, "capabilities": {} });
+                let hides = self.hides.load(Ordering::Relaxed);
+                let said = if hides { vec![VERSION.as_str()] } else { speaks };
+                let found = json!({ "supportedVersions": said, "capabilities": {} });
                 Message::response(id, &found).unwrap()
             }
             "initialize" if legacy => {
@@ -77,7 +96,9 @@ impl Transport for To {
 
 impl Session for Line {
     fn endpoint(&self) -> mcp_jsonrpc::transport::Endpoint {
-        mcp_jsonrpc::transport::Endpoint { uri: Arc::from("x:"), session: None }
+        let keeps_none = self.server.keeps_none.load(Ordering::Relaxed);
+        let session = SessionId::new("one").filter(|_| !keeps_none);
+        mcp_jsonrpc::transport::Endpoint { uri: Arc::from("x:"), session }
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
@@ -92,7 +113,20 @@ impl Session for Line {
             answer = Message::error(message.id(), &late).unwrap();
         }
         let is_slow = self.server.slow.load(Ordering::Relaxed);
+        let took = Duration::from_millis(self.server.took_ms.load(Ordering::Relaxed));
+        let manners = self.server.manners.lock().unwrap().clone();
         async move {
+            tokio::time::sleep(took).await;
+            match manners {
+                _ if message.method() != Some("initialize") => (),
+                Manners::Answers => (),
+                Manners::SaysNothing => std::future::pending().await,
+                Manners::Ends => {
+                    self.over.store(true, Ordering::Relaxed);
+                    return Err(TransportError::new(ErrorKind::Closed, "it ended"));
+                }
+                Manners::Fails(kind) => return Err(TransportError::new(kind, "not now")),
+            }
             if is_slow && message.method() == Some(modern::DISCOVER) {
                 tokio::time::sleep(Duration::from_secs(20)).await;
             }
@@ -116,7 +150,7 @@ impl Session for Line {
     }
 }
 
-async fn modern_call(session: &Arc<dyn Session>) -> Result<Reply, TransportError> {
+pub(super) async fn modern_call(session: &Arc<dyn Session>) -> Result<Reply, TransportError> {
     let params = json!({ "name": "x", "_meta": own_meta() });
     let call = Message::request(&Id::from(1), "tools/call", &params).unwrap();
     let mut exchange = Exchange::new(call, Caller::anonymous());
@@ -190,18 +224,21 @@ async fn the_last_one_ends_the_server() {
     let (one, _) = Client::of(&behind, ProtocolVersion::V2025_11_25, all()).await;
     let (other, _) = Client::of(&behind, ProtocolVersion::V2025_06_18, all()).await;
     drop(one.session.listen(None).await.unwrap());
-    assert_eq!(server.counts(), (1, 0));
+    // Another one was greeted, in vain, and once for all.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.counts(), (2, 1));
+    assert_eq!(server.heard().iter().filter(|it| *it == "initialize").count(), 1);
     standing.close().await;
     standing.close().await;
     one.session.close().await;
-    assert_eq!(server.counts(), (1, 0));
+    assert_eq!(server.counts(), (2, 1));
     assert!(!standing.is_open() && !one.session.is_open() && other.session.is_open());
     other.session.close().await;
-    assert_eq!(server.counts(), (1, 1));
+    assert_eq!(server.counts(), (2, 2));
     // The next begins anew.
     let again = behind.open(opening(Some(VERSION))).await.unwrap();
     modern_call(&again).await.unwrap();
-    assert_eq!(server.counts(), (2, 1));
+    assert_eq!(server.counts(), (3, 2));
 }
 
 /// What was started to ask for the era, and is nobody's, ends after a while, or with the rest.
