@@ -387,3 +387,17 @@ async fn a_link_that_comes_too_late_is_given_up() {
     assert_eq!(old.closed.load(Ordering::Relaxed), 1);
     assert_eq!(*new.heard.lock().unwrap(), ["server/discover", "tools/list"]);
 }
+
+/// Also where no more is to be opened at all.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_comes_after_the_end_is_given_up() {
+    let (old, server) = server(Options { startup: super::Startup::Lazy, ..all() });
+    let at = server.clone();
+    *old.meanwhile.lock().unwrap() = Some(Meanwhile(Box::new(move || {
+        assert!(at.shut_down(Duration::ZERO, "it is over").now_or_never().is_some());
+    })));
+    drop(ask(&server, request(1, "tools/list")).await);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(old.heard.lock().unwrap().first().unwrap(), "server/discover");
+    assert_eq!(old.closed.load(Ordering::Relaxed), 1);
+}

@@ -1,7 +1,10 @@
 //! The one link to a server that speaks a revision without sessions (2026-07-28): it stands for
 //! everybody, since such a server keeps nothing of one request for the next.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use mcp_jsonrpc::{
@@ -13,7 +16,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Acquired, Purpose, Seat, Upstream, opening_of, unwritten};
-use crate::{link::Link, load::Carried, places::Place, server::Startup};
+use crate::{link::Link, load::Carried, places::Place, server::Startup, status::State};
 
 /// The link that stands, if there is one.
 #[derive(Debug, Default)]
@@ -167,14 +170,20 @@ impl Upstream {
         self.lost(link, &TransportError::new(ErrorKind::Closed, what).of(&self.name));
     }
 
-    /// Gives it up where another server has taken this one's place while it was being opened:
-    /// whoever drains this one may have looked already.
+    /// Gives it up where another server has taken this one's place while it was being opened, or
+    /// no more is to be opened: whoever drains this one may have looked already.
     fn leave_late(&self) {
-        if self.is_retired()
+        let is_closed = self.life().state == State::Closed;
+        if (is_closed || self.is_retired())
             && let Some(link) = self.take_standing()
             && let Some(me) = self.me.upgrade()
         {
-            let deadline = Instant::now() + self.options.call.total_timeout;
+            let patience = match self.is_retired() {
+                true => self.options.call.total_timeout,
+                // Nothing is waited for at the end.
+                false => Duration::ZERO,
+            };
+            let deadline = Instant::now() + patience;
             self.tasks.spawn(async move {
                 link.drain(deadline).await;
                 me.give_up(link).await;
