@@ -392,11 +392,15 @@ impl Inner {
 
     /// Keeps a session for whoever comes with a handshake, for a while.
     async fn set_aside(&self, session: Arc<dyn Session>) {
-        if self.stop.is_cancelled() {
-            return session.close().await;
-        }
         let now = Instant::now();
-        let old = self.state().spare.replace((session, now));
+        let old = {
+            let mut state = self.state();
+            // Looked at in here: what is put in before it stops is taken out after that.
+            match self.stop.is_cancelled() {
+                true => Some((session, now)),
+                false => state.spare.replace((session, now)),
+            }
+        };
         if let Some((old, _)) = old {
             old.close().await;
         }
