@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -9,7 +12,7 @@ pub const SUPERVISE: &str = "__supervise";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  gateway serve --config gateway.json
+  gateway serve gateway.json
   gateway serve -- npx -y @modelcontextprotocol/server-filesystem /tmp
   gateway serve";
 const RELOAD_NOTES: &str = "\
@@ -63,6 +66,9 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// The configuration file (JSON; comments are allowed)
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "command"])]
+    pub file: Option<PathBuf>,
+    /// The same, as an option
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub config: Option<PathBuf>,
     /// Where to listen instead: 127.0.0.1:9090, :9090, name:9090, unix:/path
@@ -106,8 +112,11 @@ pub struct Reload {
 #[derive(Debug, Args)]
 pub struct Check {
     /// The configuration file
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    pub file: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -241,6 +250,22 @@ pub enum RemoteTransport {
     Streamable,
     /// HTTP+SSE.
     Sse,
+}
+
+impl Serve {
+    /// The same, with the file where it is looked for, however it was named.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        self.config = self.config.or_else(|| self.file.take());
+        self
+    }
+}
+
+impl Check {
+    /// The configuration file, however it was named; empty only where nothing was parsed.
+    pub fn file(&self) -> &Path {
+        self.config.as_deref().or(self.file.as_deref()).unwrap_or(Path::new(""))
+    }
 }
 
 impl From<LogFormat> for gateway_config::LogFormat {

@@ -20,7 +20,7 @@ use crate::cli::Command;
 /// Runs a command.
 pub async fn command(command: Command) -> ExitCode {
     match command {
-        Command::Serve(serve) => serve::run(serve).await,
+        Command::Serve(serve) => serve::run(serve.settled()).await,
         Command::Check(check) => check::run(&check),
         Command::Reload(reload) => reload::run(&reload).await,
         Command::Stdio(stdio) => stdio::run(stdio).await,

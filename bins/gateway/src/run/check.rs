@@ -7,7 +7,7 @@ use gateway_config::Config;
 use crate::{cli::Check, run};
 
 pub(super) fn run(check: &Check) -> ExitCode {
-    let config = match Config::load(&check.file) {
+    let config = match Config::load(check.file()) {
         Ok(config) => config,
         Err(error) => return run::fail(&error.to_string(), 2),
     };

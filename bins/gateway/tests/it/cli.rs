@@ -58,9 +58,21 @@ fn check_says_what_is_wrong_and_where() {
         for words in words {
             assert!(ended.err.contains(words), "{words} is not in {}", ended.err);
         }
-        let served = run(&["serve", "--config", file.to_str().unwrap()]);
+        // Either command takes its file in either way.
+        let file = file.to_str().unwrap();
+        let same = run(&["check", "--config", file]);
+        assert!(same.code == Some(2) && same.err == ended.err, "{same:?}");
+        let served = run(&["serve", "--config", file]);
         assert_eq!(served.code, Some(2), "{text}: {served:?}");
+        let same = run(&["serve", file]);
+        assert!(same.code == Some(2) && same.err == served.err, "{same:?}");
     }
+    let both = ["x.json", "--config", "y.json"];
+    for command in [&["check"][..], &["serve"]] {
+        let ended = run(&[command, &both].concat());
+        assert!(ended.code == Some(2) && ended.err.contains("cannot be used with"), "{ended:?}");
+    }
+    assert_eq!(run(&["check"]).code, Some(2), "which file?");
     let ended = run(&["check", "/no/such/file.json"]);
     assert!(ended.code == Some(2) && ended.err.contains("/no/such/file.json"), "{ended:?}");
     assert_eq!(run(&["sreve"]).code, Some(2));
