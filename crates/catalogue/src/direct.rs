@@ -74,6 +74,23 @@ impl View {
     }
 
     fn named(&self, list: List, request: &Message) -> Result<Direction<'_>, Lost> {
+        // Read only where there is more to do than to write another name: arguments may be long.
+        if let Ok([Some(name), _]) = request.pick(["name", "arguments"])
+            && let Some(plain) = plain(name)
+        {
+            let found = self.find(list, plain)?;
+            if found.arguments.is_none() {
+                let message = match plain == found.original {
+                    true => request.clone(),
+                    false => {
+                        let own =
+                            serde_json::to_string(found.original).map_err(ParseError::from)?;
+                        request.with_text(name, &own)?
+                    }
+                };
+                return Ok(Direction { member: found.member, message });
+            }
+        }
         let call: Named<'_> = request.read()?;
         let name = text(call.name)?;
         let found = self.find(list, &name)?;
@@ -154,6 +171,11 @@ impl View {
         let elsewhere = || Lost::Elsewhere { uri: "it".to_owned(), server: server.to_owned() };
         Ok(Direction { member: self.member(server).ok_or_else(elsewhere)?, message })
     }
+}
+
+/// What a text says in which nothing is escaped; none of any other, and of what is none.
+fn plain(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
 }
 
 /// A text, borrowed where nothing in it is escaped.

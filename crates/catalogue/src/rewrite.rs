@@ -34,6 +34,12 @@ impl View {
         moving.edit(answer, |result| moving.result(method, result))
     }
 
+    /// Whether anything in a message may have to be moved: without a look at whose it is.
+    #[must_use]
+    pub fn may_move(&self, message: &Message) -> bool {
+        1 < self.members().len() && SIGNS.iter().any(|it| it.find(message.as_bytes()).is_some())
+    }
+
     /// A server's request or notification, as it is passed on.
     #[must_use]
     pub fn notice(&self, member: &Member, message: &Message) -> Message {
@@ -68,8 +74,7 @@ impl View {
 
 impl Moving<'_> {
     fn edit(&self, message: &Message, edit: impl FnOnce(&mut Object<'_>) -> bool) -> Message {
-        let may_move = self.view.members().len() > 1;
-        if !may_move || !SIGNS.iter().any(|it| it.find(message.as_bytes()).is_some()) {
+        if !self.view.may_move(message) {
             return message.clone();
         }
         let edited = || {

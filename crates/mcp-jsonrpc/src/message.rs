@@ -140,14 +140,15 @@ impl Message {
     pub fn assembled(
         id: &Id,
         len: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ParseError>,
+        write: impl FnOnce(&mut String) -> Result<(), ParseError>,
     ) -> Result<Self, ParseError> {
-        let mut raw = Vec::with_capacity(len.saturating_add(64));
-        raw.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+        let own = serde_json::to_string(id)?;
+        let mut raw = String::with_capacity(len.saturating_add(64 + own.len()));
+        raw.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
         let start = raw.len() as u32;
-        serde_json::to_writer(&mut raw, id)?;
+        raw.push_str(&own);
         let id = (id.clone(), start..raw.len() as u32);
-        raw.extend_from_slice(b",\"result\":");
+        raw.push_str(",\"result\":");
         let start = raw.len() as u32;
         write(&mut raw)?;
         let max = Limits::default().message_len_max.min(i32::MAX as usize);
@@ -155,10 +156,10 @@ impl Message {
             return Err(ParseError::TooLarge { len: raw.len(), max });
         }
         let body = Some(start..raw.len() as u32);
-        raw.push(b'}');
+        raw.push('}');
         let head = Head { kind: Kind::Response, id: Some(id), method: None, body };
         debug_assert!(Self::parse(raw.clone()).is_ok_and(|it| it.head == head), "no JSON");
-        Ok(Self { raw: ByteString::try_from(raw)?, head })
+        Ok(Self { raw: raw.into(), head })
     }
 
     /// An error of our own; without an id where the request's could not be read.

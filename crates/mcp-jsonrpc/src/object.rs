@@ -60,24 +60,57 @@ pub fn pick<'a, const N: usize>(
     Ok(found)
 }
 
-/// The elements of an array, as they are written.
+/// What [`glance`] has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance<'a> {
+    /// Whether the array has elements, and none but objects whose `type` is one of those asked for.
+    pub is_typed: bool,
+    /// The other member, as it is written.
+    pub other: Option<&'a str>,
+}
+
+/// Looks into an object once, for what lies two levels deep where it is mostly long: of which types
+/// the elements of its array `list` are, and its member `other`.
 ///
-/// # Errors
-///
-/// [`ParseError`] where it is none.
-pub fn elements(json: &str) -> Result<Vec<&str>, ParseError> {
-    let (mut skim, mut found) = (Skim::new(json), Vec::new());
-    let mut elements = skim.open_array();
-    while let Some(open) = &mut elements {
-        match open.next(&mut skim, usize::MAX) {
-            Some(Some(at)) => found.push(json.get(at).unwrap_or_default()),
-            Some(None) if skim.is_over() => return Ok(found),
-            Some(None) | None => break,
+/// None where it can't be told so: it is no such object, names something twice or in escapes, or
+/// nests deeply.
+pub fn glance<'a>(json: &'a str, list: &str, types: &[&str], other: &str) -> Option<Glance<'a>> {
+    let mut skim = Skim::new(json);
+    let (mut typed, mut found) = (None, None);
+    let mut members = skim.open_object()?;
+    while let Some(name) = members.name(&mut skim)? {
+        let name = json.get(name).filter(|name| !name.contains('\\'))?;
+        if name == list {
+            if typed.replace(are_typed(&mut skim, json, types)?).is_some() {
+                return None;
+            }
+        } else {
+            let value = json.get(skim.ahead(usize::MAX)?)?;
+            if name == other && found.replace(value).is_some() {
+                return None;
+            }
         }
     }
-    // As with objects.
-    let slow: Vec<&RawValue> = serde_json::from_str(json)?;
-    Ok(slow.into_iter().map(RawValue::get).collect())
+    skim.is_over().then_some(Glance { is_typed: typed == Some(true), other: found })
+}
+
+/// Goes behind the array that is ahead: as [`Glance::is_typed`].
+fn are_typed(skim: &mut Skim<'_>, json: &str, types: &[&str]) -> Option<bool> {
+    let mut elements = skim.open_array()?;
+    let (mut any, mut all) = (false, true);
+    while elements.is_another(skim)? {
+        let (mut members, mut kind) = (skim.open_object()?, None);
+        while let Some(name) = members.name(skim)? {
+            let name = json.get(name).filter(|name| !name.contains('\\'))?;
+            let value = skim.ahead(usize::MAX)?;
+            if name == "type" && kind.replace(json.get(value)?).is_some() {
+                return None;
+            }
+        }
+        any = true;
+        all &= kind.is_some_and(|kind| types.contains(&kind));
+    }
+    Some(any && all)
 }
 
 /// Goes through the members of an object.
@@ -355,6 +388,39 @@ pub fn type_of(json: &RawValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_look_tells_types_and_a_member() {
+        let types = ["\"text\"", "\"image\""];
+        let look = |json| glance(json, "list", &types, "other");
+        let seen = |is_typed, other| Some(Glance { is_typed, other });
+        assert_eq!(
+            look(
+                r#" { "a":[{"type":1}], "list" : [ {"x":{"type":2},"type" : "text"} , {"type":"image"}], "other":[ 1 ] } "#
+            ),
+            seen(true, Some("[ 1 ]"))
+        );
+        assert_eq!(look(r#"{"list":[{"type":"text"},{"type":"audio"}]}"#), seen(false, None));
+        for json in [r#"{"list":[]}"#, r#"{"list":[{"x":1}]}"#, r#"{"list":[{"type":1}]}"#, "{}"] {
+            assert_eq!(look(json), seen(false, None), "{json}");
+        }
+        for json in [
+            r#"{"list":[{"type":"text"}],"list":[]}"#,
+            r#"{"other":1,"other":1}"#,
+            r#"{"list":[{"type":"text","type":"text"}]}"#,
+            r#"{"list":[{"ty\u0070e":"audio","type":"text"}]}"#,
+            r#"{"l\u0069st":[]}"#,
+            r#"{"list":{}}"#,
+            r#"{"list":[1]}"#,
+            r#"{"list":[{"type":"text"}]"#,
+            r#"{"list":[{"type":"text"},]}"#,
+            r#"{"list":[{"type":"text"}]} 1"#,
+            "[]",
+            "",
+        ] {
+            assert_eq!(look(json), None, "{json}");
+        }
+    }
 
     #[test]
     fn what_is_not_touched_keeps_its_bytes() {

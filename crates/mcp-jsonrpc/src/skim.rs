@@ -70,6 +70,13 @@ impl<'a> Skim<'a> {
         self.at == self.text.len()
     }
 
+    /// Goes behind the value that begins here: where it lies; none as in [`value`](Self::value).
+    pub(crate) fn ahead(&mut self, depth_max: usize) -> Option<Range<usize>> {
+        let start = self.at;
+        self.value(depth_max)?;
+        Some(start..self.at)
+    }
+
     /// Goes behind the value that begins here; none if it is not well-formed, or nests deeper.
     fn value(&mut self, depth_max: usize) -> Option<()> {
         // Most values are no containers.
@@ -264,6 +271,12 @@ impl Members {
     /// The next member: where its name lies, without quotes, and its value.  The first `None` says
     /// that the object is not well-formed, or nests deeper than this; the second is its end.
     pub(crate) fn next(&mut self, skim: &mut Skim<'_>, depth_max: usize) -> Option<Option<Member>> {
+        let Some(name) = self.name(skim)? else { return Some(None) };
+        Some(Some((name, skim.ahead(depth_max)?)))
+    }
+
+    /// Where the name of the next member lies; its value is ahead.  As [`next`](Self::next).
+    pub(crate) fn name(&mut self, skim: &mut Skim<'_>) -> Option<Option<Range<usize>>> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         skim.blank();
         match skim.peek()? {
@@ -282,25 +295,20 @@ impl Members {
         skim.blank();
         skim.take(b':')?;
         skim.blank();
-        let start = skim.at;
-        skim.value(depth_max)?;
-        Some(Some((name, start..skim.at)))
+        Some(Some(name))
     }
 }
 
 impl Elements {
-    /// Where the next element lies; as [`Members::next`].
-    pub(crate) fn next(
-        &mut self,
-        skim: &mut Skim<'_>,
-        depth_max: usize,
-    ) -> Option<Option<Range<usize>>> {
+    /// Whether there is another element, which is ahead then; none as in
+    /// [`Members::next`].
+    pub(crate) fn is_another(&mut self, skim: &mut Skim<'_>) -> Option<bool> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         skim.blank();
         match skim.peek()? {
             b']' => {
                 skim.at += 1;
-                return Some(None);
+                return Some(false);
             }
             b',' if !is_first => {
                 skim.at += 1;
@@ -309,9 +317,7 @@ impl Elements {
             _ if is_first => (),
             _ => return None,
         }
-        let start = skim.at;
-        skim.value(depth_max)?;
-        Some(Some(start..skim.at))
+        Some(true)
     }
 }
 

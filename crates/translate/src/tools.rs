@@ -8,7 +8,7 @@ use crate::{
     content,
     row::{Loss, Row, Way},
 };
-use mcp_jsonrpc::object::{Edit, Object, edit_array, raw};
+use mcp_jsonrpc::object::{Edit, Glance, Object, edit_array, glance, raw};
 
 pub(crate) const STRUCTURED: Row = Row {
     name: "structured-content",
@@ -125,8 +125,8 @@ fn without_booleans(schema: &RawValue) -> Result<Option<Box<RawValue>>, ParseErr
 /// The result of `tools/call`.
 pub(crate) fn result(answer: &Message, to: ProtocolVersion) -> Result<Option<Message>, ParseError> {
     // Most have nothing to change, and are long.
-    if let Ok([content, structured]) = answer.pick(["content", "structuredContent"])
-        && content.is_some_and(content::is_plain)
+    let seen = |it| glance(it, "content", &content::PLAIN, "structuredContent");
+    if let Some(Glance { is_typed: true, other: structured }) = answer.body().and_then(seen)
         && structured.is_none_or(|it| it.starts_with('{') || !STRUCTURED_VALUE.is_new_to(to))
     {
         return Ok(None);

@@ -23,10 +23,9 @@ use crate::{
 /// How much of a method that nobody knows is said back, in characters.
 const METHOD_LEN_MAX: usize = 100;
 
-/// A request, and the server it is for.
+/// The server that a request is for, and how it is found there.
 struct Directed {
     server: Arc<str>,
-    message: Message,
     shown: Arc<Shown>,
 }
 
@@ -81,8 +80,8 @@ impl Talk {
             directed = direct(&shown, &exchange.message);
         }
         match directed {
-            Ok(Some(directed)) => {
-                exchange.message = directed.message.clone();
+            Ok(Some((directed, message))) => {
+                exchange.message = message;
                 self.forward(id, directed, exchange).await
             }
             Ok(None) => {
@@ -102,15 +101,15 @@ impl Talk {
         directed: Directed,
         exchange: Exchange,
     ) -> Result<Reply, TransportError> {
-        let server = Arc::clone(&directed.server);
+        let Directed { server, shown } = directed;
         let again = exchange.clone();
-        let sent = match self.send_to(&directed, exchange).await {
+        let sent = match self.send_to(&server, exchange).await {
             Err((link, error)) if *error.kind() == ErrorKind::NoSession => {
                 debug!(%server, %error, "not sent: once more over a new link");
                 if let Some(link) = link {
                     link.close().await;
                 }
-                self.send_to(&directed, again).await
+                self.send_to(&server, again.clone()).await
             }
             sent => sent,
         };
@@ -126,16 +125,16 @@ impl Talk {
                 return answers::failed(id, &error);
             }
         };
-        let Directed { message, shown, .. } = directed;
-        let method: Box<str> = message.method().unwrap_or_default().into();
+        let method = again.message.method().unwrap_or_default();
         match reply {
             Reply::Single(answer) => {
                 pending.end();
                 link.catch_up();
-                Ok(Reply::Single(answered(&link, &shown, &method, &answer)))
+                Ok(Reply::Single(answered(&link, &shown, method, answer)))
             }
             Reply::Stream(events) => {
-                Ok(Reply::Stream(self.heard((link, shown, method, id.clone()), pending, events)))
+                let of = (link, shown, method.into(), id.clone());
+                Ok(Reply::Stream(self.heard(of, pending, events)))
             }
             Reply::Accepted => {
                 pending.end();
@@ -147,17 +146,17 @@ impl Talk {
 
     async fn send_to(
         self: &Arc<Self>,
-        directed: &Directed,
+        server: &Arc<str>,
         mut exchange: Exchange,
     ) -> Result<(Arc<Link>, Pending, Reply), (Option<Arc<Link>>, TransportError)> {
-        let link = self.link(&directed.server).await.map_err(|error| (None, error))?;
+        let link = self.link(server).await.map_err(|error| (None, error))?;
         match link.bridge.map_or(Passage::Same, |it| it.to_server(&exchange.message)) {
             Passage::Same => (),
             Passage::Edited(message) => exchange.message = message,
             Passage::Dropped => {
                 let error =
                     TransportError::new(ErrorKind::Unsupported, "its revision has no such request");
-                return Err((None, error.of(&directed.server)));
+                return Err((None, error.of(server)));
             }
             Passage::Refused(answer) => {
                 let mut pending = Pending::new(&link, &exchange.message, &self.shared().tasks);
@@ -188,7 +187,7 @@ impl Talk {
                 Ok(Event::Message { message, .. }) if message.is_answer() => {
                     pending.end();
                     link.catch_up();
-                    Some(Ok(answered(&link, &shown, &method, &message).into()))
+                    Some(Ok(answered(&link, &shown, &method, message).into()))
                 }
                 Ok(Event::Message { message, .. }) => match link.pass(&session, &message) {
                     Passed::On(message) => Some(Ok(message.into())),
@@ -222,27 +221,30 @@ impl Talk {
 }
 
 /// A server's answer, as the client is to hear it.
-fn answered(link: &Link, shown: &Shown, method: &str, answer: &Message) -> Message {
-    let bridged = link.bridge.map(|it| it.answer(method, answer));
-    let answer = bridged.as_ref().unwrap_or(answer);
-    match shown.view().member(&link.member.name) {
-        Some(member) if answer.kind() == Kind::Response => {
-            shown.view().answer(member, method, answer)
-        }
-        _ => answer.clone(),
+fn answered(link: &Link, shown: &Shown, method: &str, answer: Message) -> Message {
+    let answer = link.bridge.map(|it| it.answer(method, &answer)).unwrap_or(answer);
+    let view = shown.view();
+    // Most have nothing in them that leads anywhere.
+    if answer.kind() != Kind::Response || !view.may_move(&answer) {
+        return answer;
+    }
+    match view.member(&link.member.name) {
+        Some(member) => view.answer(member, method, &answer),
+        None => answer,
     }
 }
 
-/// Which server a request is for; with one server alone, whatever nobody here knows is for it.
-fn direct(shown: &Arc<Shown>, message: &Message) -> Result<Option<Directed>, Lost> {
+/// Which server a request is for, and how it is put there; with one server alone, whatever nobody
+/// here knows is for it.
+fn direct(shown: &Arc<Shown>, message: &Message) -> Result<Option<(Directed, Message)>, Lost> {
     let view = shown.view();
     let directed = view.direct(message)?.map(|it| (Arc::clone(&it.member.server), it.message));
     let directed = match (directed, view.members()) {
         (None, [only]) => Some((Arc::clone(&only.server), message.clone())),
         (directed, _) => directed,
     };
-    let shown = Arc::clone(shown);
-    Ok(directed.map(|(server, message)| Directed { server, message, shown }))
+    let of = |server| Directed { server, shown: Arc::clone(shown) };
+    Ok(directed.map(|(server, message)| (of(server), message)))
 }
 
 /// Whether what was not found may have come since it was looked for the last time.

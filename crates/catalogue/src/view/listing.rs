@@ -71,24 +71,25 @@ impl<'a> Page<'a> {
     /// # Errors
     /// It is longer than a message may be.
     pub fn answer(&self, id: &Id, members: &[(&str, &RawValue)]) -> Result<Message, ParseError> {
-        Message::assembled(id, self.items.len() + 256, |out| {
-            out.push(b'{');
+        let beside: usize = members.iter().map(|(name, it)| name.len() + it.get().len() + 8).sum();
+        Message::assembled(id, self.items.len() + beside + 256, |out| {
+            out.push('{');
             for (name, value) in members {
-                serde_json::to_writer(&mut *out, name)?;
-                out.push(b':');
-                out.extend_from_slice(value.get().as_bytes());
-                out.push(b',');
+                out.push_str(&serde_json::to_string(name)?);
+                out.push(':');
+                out.push_str(value.get());
+                out.push(',');
             }
-            out.push(b'"');
-            out.extend_from_slice(self.list.member().as_bytes());
-            out.extend_from_slice(b"\":[");
-            out.extend_from_slice(self.items.as_bytes());
-            out.push(b']');
+            out.push('"');
+            out.push_str(self.list.member());
+            out.push_str("\":[");
+            out.push_str(self.items);
+            out.push(']');
             if let Some(next) = &self.next {
-                out.extend_from_slice(b",\"nextCursor\":");
-                serde_json::to_writer(&mut *out, next)?;
+                out.push_str(",\"nextCursor\":");
+                out.push_str(&serde_json::to_string(next)?);
             }
-            out.push(b'}');
+            out.push('}');
             Ok(())
         })
     }

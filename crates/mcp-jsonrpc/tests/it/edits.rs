@@ -137,26 +137,23 @@ fn members_are_found_by_name_wherever_they_are() {
 }
 
 #[test]
-fn elements_are_as_they_are_written() {
-    use mcp_jsonrpc::object::elements;
-    assert_eq!(
-        elements(r#" [ {"a":[1]} ,2, "],[" ] "#).unwrap(),
-        [r#"{"a":[1]}"#, "2", r#""],[""#]
-    );
-    assert!(elements("[ ]").unwrap().is_empty());
-    for none in ["{}", "[1,]", "[,1]", "[1 2]", "[1", "1", "", "[] 1"] {
-        assert!(elements(none).is_err(), "{none}");
+fn what_is_no_array_of_objects_is_not_told_at_a_glance() {
+    use mcp_jsonrpc::object::glance;
+    let deep = format!("[1,{}{}]", "[".repeat(1000), "]".repeat(1000));
+    for none in ["{}", "[1,]", "[,1]", "[1 2]", "[1", "1", "", "[] 1", "[{},]", "[{}", &*deep] {
+        let json = format!(r#"{{"list":{none}}}"#);
+        assert_eq!(glance(&json, "list", &["1"], "other"), None, "{none}");
     }
-    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
-    assert_eq!(elements(&format!("[1,{deep}]")).unwrap(), ["1", &deep]);
+    let json = r#"{"list":[ {"a":[1],"type":1} ,{"b":"],[","type":1} ]}"#;
+    assert!(glance(json, "list", &["1"], "other").unwrap().is_typed);
 }
 
 #[test]
 fn a_result_put_together_is_a_message_like_any_other() {
     for id in [Id::from(7), Id::Text("a\"b".into())] {
         let result = r#"{"tools":[{"name":"x","n":1e400}],"_meta":{}}"#;
-        let write = |out: &mut Vec<u8>| {
-            out.extend_from_slice(result.as_bytes());
+        let write = |out: &mut String| {
+            out.push_str(result);
             Ok(())
         };
         let made = Message::assembled(&id, 0, write).unwrap();
@@ -174,14 +171,14 @@ fn a_result_put_together_is_a_message_like_any_other() {
         assert_eq!(other.body(), Some(result));
     }
     let max = mcp_jsonrpc::Limits::default().message_len_max;
-    let long = |out: &mut Vec<u8>| {
-        out.push(b'"');
-        out.resize(max, b'x');
-        out.push(b'"');
+    let long = |out: &mut String| {
+        out.push('"');
+        out.push_str(&"x".repeat(max));
+        out.push('"');
         Ok(())
     };
     let error = Message::assembled(&Id::from(1), max, long).unwrap_err();
     assert!(matches!(error, ParseError::TooLarge { .. }), "{error}");
-    let fails = |_: &mut Vec<u8>| Err(ParseError::Envelope("no"));
+    let fails = |_: &mut String| Err(ParseError::Envelope("no"));
     assert!(Message::assembled(&Id::from(1), 0, fails).is_err());
 }
