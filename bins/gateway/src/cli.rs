@@ -264,7 +264,7 @@ impl Serve {
 impl Check {
     /// The configuration file, however it was named; empty only where nothing was parsed.
     pub fn file(&self) -> &Path {
-        self.config.as_deref().or(self.file.as_deref()).unwrap_or(Path::new(""))
+        self.config.as_deref().or(self.file.as_deref()).unwrap_or_else(|| Path::new(""))
     }
 }
 
