@@ -16,8 +16,11 @@ use tokio::time::Instant;
 
 use crate::stream::EventBody;
 
-/// What is set aside at once for a body whose head announces a length.
-const RESERVED_LEN_MAX: u64 = 1 << 20;
+/// What is set aside at once for a body whose head announces a length: 1 MiB and what goes with it.
+const RESERVED_LEN_MAX: u64 = (1 << 20) + (64 << 10);
+/// Of a longer one so many times what has come is set aside, up to what is announced: each time
+/// there is no room all that has come is copied.
+const RESERVED_AHEAD: u64 = 16;
 
 /// What goes out: nothing, a whole body, or a stream of events.
 #[derive(Debug, Default)]
@@ -175,10 +178,13 @@ where
             first = chunk;
             continue;
         }
-        if rest.is_empty() {
-            rest.reserve((announced.min(RESERVED_LEN_MAX) as usize).max(first.len() + chunk.len()));
-            rest.extend_from_slice(&std::mem::take(&mut first));
+        let so_far = first.len() + rest.len() + chunk.len();
+        if rest.capacity() < so_far {
+            let ahead = (so_far as u64).saturating_mul(RESERVED_AHEAD).max(RESERVED_LEN_MAX);
+            let whole = (announced.min(ahead) as usize).max(so_far);
+            rest.reserve(whole - rest.len());
         }
+        rest.extend_from_slice(&std::mem::take(&mut first));
         rest.extend_from_slice(&chunk);
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
@@ -226,6 +232,43 @@ mod tests {
         assert!(matches!(error, ReadError::TooLarge { max: 3 }));
         let error = read(Outgoing::whole("abcd"), 3, second).await.unwrap_err();
         assert!(matches!(error, ReadError::TooLarge { max: 3 }));
+    }
+
+    /// However it comes, and whatever of it is announced.
+    #[tokio::test]
+    async fn a_long_body_is_read_as_it_is() {
+        /// What is to come, in pieces of this length, and what is said of its length.
+        struct Long(Bytes, usize, u64);
+        impl Body for Long {
+            type Data = Bytes;
+            type Error = io::Error;
+
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+                let len = self.1.min(self.0.len());
+                let piece = self.0.split_to(len);
+                Poll::Ready((len > 0).then(|| Ok(Frame::data(piece))))
+            }
+
+            fn size_hint(&self) -> SizeHint {
+                let mut hint = SizeHint::new();
+                hint.set_lower(self.2);
+                hint
+            }
+        }
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|it| (it % 251) as u8).collect();
+        for announced in [0, 1000, 2_000_000, 3_000_000] {
+            for piece in [999, 16_384, 1_500_000] {
+                let body = Long(bytes.clone().into(), piece, announced);
+                let read = read(body, 3_000_000, Duration::from_secs(9)).await.unwrap();
+                assert!(read == bytes, "{announced} {piece}");
+            }
+        }
+        let body = Long(bytes.clone().into(), 16_384, 0);
+        let error = read(body, 2_999_999, Duration::from_secs(9)).await.unwrap_err();
+        assert!(matches!(error, ReadError::TooLarge { max: 2_999_999 }));
     }
 
     #[tokio::test]
