@@ -17,8 +17,8 @@ struct Line {
 }
 
 impl Expected {
-    /// Reads lines `PART ROUTE SCENARIO CHECK # reason`; empty ones, and those that begin with
-    /// `#`, say nothing.
+    /// Reads lines `PART ROUTE SCENARIO CHECK # reason`, where a space in a name is written `_`;
+    /// empty ones, and those that begin with `#`, say nothing.
     ///
     /// # Errors
     ///
@@ -46,9 +46,10 @@ impl Expected {
 
     /// Why this was expected to be lost, if it was.
     pub(crate) fn why(&self, lost: [&str; 4]) -> Option<&str> {
-        let mut speaking = self.0.iter().filter(|line| {
-            line.words.iter().zip(lost).all(|(word, name)| word == "*" || word == name)
-        });
+        let mut speaking = self
+            .0
+            .iter()
+            .filter(|line| line.words.iter().zip(lost).all(|(word, name)| names(word, name)));
         let first = speaking.next()?;
         first.applied.set(true);
         // Whichever was first: none of them is stale.
@@ -67,6 +68,11 @@ impl Expected {
     }
 }
 
+/// Whether a word of a line speaks of this.
+fn names(word: &str, name: &str) -> bool {
+    word == "*" || word == name || word.split('_').eq(name.split(' '))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +85,9 @@ mod tests {
         assert_eq!(expected.why(["server", "SSE", "ping", "a"]), Some("so"));
         assert_eq!(expected.why(["server", "SSE", "pong", "a"]), None);
         assert_eq!(expected.stale(&["server"]), Vec::<String>::new());
+        let spaced = Expected::read("server SSE,_both ping a_b # so").unwrap();
+        assert_eq!(spaced.why(["server", "SSE, both", "ping", "a_b"]), Some("so"));
+        assert_eq!(spaced.why(["server", "SSE", "ping", "a_b"]), None);
         assert_eq!(expected.stale(&["server", "client"]), ["line 5: client * x *"]);
     }
 
