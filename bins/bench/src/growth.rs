@@ -3,15 +3,13 @@
 //! A few sessions ask, as in every load; all others are open, and rest.  The figure of each size is
 //! compared with that of the smallest in the same round.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path};
 
 use serde::Serialize;
-use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    client::{Session, Target},
-    error::{Failure, Result, within},
-    idle::{OPEN_ALL_TIMEOUT, OPENING_MAX, fitting},
+    error::{Failure, Result},
+    idle::{Listens, fitting, open},
     load::Manner,
     plan::{Leg, Plan, WORKLOADS, Workload},
     report::{Ended, Outcome, Sample, cell},
@@ -117,7 +115,7 @@ async fn once(
     let resting = if of == Of::Sessions { count.saturating_sub(ASKING) } else { 0 };
     let sampled = async {
         let door = stack.doors.first().ok_or_else(none)?;
-        let sessions = rest(plan, door, resting).await?;
+        let sessions = open(plan, door, (resting, Listens::No)).await?;
         let sample = rounds::sample(plan, workload, (ASKING, Manner::Steady), &stack).await?;
         drop(sessions);
         Ok(sample)
@@ -128,31 +126,6 @@ async fn once(
     };
     stack.end().await?;
     Ok(outcome)
-}
-
-/// Sessions that are open, and have no connection.
-async fn rest(plan: &Plan, door: &Target, count: usize) -> Result<Vec<Session>> {
-    let slots = Arc::new(Semaphore::new(OPENING_MAX));
-    let mut opening = JoinSet::new();
-    let call_timeout = plan.call_timeout;
-    for _ in 0..count {
-        let (door, slots) = (door.clone(), Arc::clone(&slots));
-        opening.spawn(async move {
-            let _slot = slots.acquire().await;
-            let mut session = Session::open(&door, call_timeout).await?;
-            session.rest();
-            Ok(session)
-        });
-    }
-    within(OPEN_ALL_TIMEOUT, "opening all sessions", async {
-        let mut sessions = Vec::with_capacity(count);
-        while let Some(done) = opening.join_next().await {
-            let lost = |_| Failure::Process("a task of the generator ended early".to_owned());
-            sessions.push(done.map_err(lost).flatten()?);
-        }
-        Ok(sessions)
-    })
-    .await
 }
 
 fn none() -> Failure {

@@ -23,9 +23,9 @@ use crate::{
 /// Descriptors that are no session's.
 const SPARE: usize = 200;
 /// This many sessions are being opened at once.
-pub(crate) const OPENING_MAX: usize = 16;
+const OPENING_MAX: usize = 16;
 /// All of them are open within this time.
-pub(crate) const OPEN_ALL_TIMEOUT: Duration = Duration::from_secs(300);
+const OPEN_ALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// Memory is read when it has not changed by more than [`STEADY_KIB`] for this long …
 const STEADY: Duration = Duration::from_millis(600);
 /// … or this has passed.
@@ -113,9 +113,9 @@ async fn sample(plan: &Plan, stack: &Stack, count: usize) -> Result<IdleSample> 
     let steady = || async { steady_of(&stack.family(&[pid])?).await };
     let rest_kib = steady().await?;
     let tenth = count.div_ceil(10);
-    let mut sessions = open(plan, door, tenth).await?;
+    let mut sessions = open(plan, door, (tenth, Listens::Yes)).await?;
     let tenth_kib = steady().await?;
-    sessions.extend(open(plan, door, count - tenth).await?);
+    sessions.extend(open(plan, door, (count - tenth, Listens::Yes)).await?);
     let full_kib = steady().await?;
     for (nth, session) in sessions.iter_mut().enumerate().step_by(ASKED_OF) {
         let call = session.write(&Ask::Echo(100), nth, 1);
@@ -130,8 +130,22 @@ async fn sample(plan: &Plan, stack: &Stack, count: usize) -> Result<IdleSample> 
     })
 }
 
-/// Sessions with their stream open and no other connection.
-async fn open(plan: &Plan, door: &Target, count: usize) -> Result<Vec<Session>> {
+/// Whether a session keeps its stream open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listens {
+    Yes,
+    No,
+}
+
+/// So many sessions that rest, with no other connection than their stream.
+///
+/// # Errors
+/// One of them could not be opened, or not in time.
+pub(crate) async fn open(
+    plan: &Plan,
+    door: &Target,
+    (count, listens): (usize, Listens),
+) -> Result<Vec<Session>> {
     let slots = Arc::new(Semaphore::new(OPENING_MAX));
     let mut opening = JoinSet::new();
     let call_timeout = plan.call_timeout;
@@ -140,7 +154,9 @@ async fn open(plan: &Plan, door: &Target, count: usize) -> Result<Vec<Session>> 
         opening.spawn(async move {
             let _slot = slots.acquire().await;
             let mut session = Session::open(&door, call_timeout).await?;
-            session.listen().await?;
+            if listens == Listens::Yes {
+                session.listen().await?;
+            }
             session.rest();
             Ok(session)
         });

@@ -135,3 +135,23 @@ fn what_is_for_all_or_for_nobody() {
         assert!(view.direct(&request(method, "{}")).unwrap().is_none(), "{method}");
     }
 }
+
+/// A server may take the second of two names: what is looked up and what is done must be one.
+#[test]
+fn a_request_with_two_names_goes_nowhere() {
+    let view = view();
+    let call = |params: &str| {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        view.direct(&Message::parse(text).unwrap()).map(|it| it.is_some())
+    };
+    assert!(call(r#"{"name":"log","arguments":{}}"#).unwrap());
+    for twice in [
+        r#"{"name":"log","name":"query","arguments":{}}"#,
+        r#"{"name":"log","n\u0061me":"query","arguments":{}}"#,
+        r#"{"name":"log","arguments":{"q":1},"arguments":{"q":2}}"#,
+        r#"{"name":["log"]}"#,
+        r#"{"arguments":{}}"#,
+    ] {
+        assert!(call(twice).is_err(), "{twice}");
+    }
+}
