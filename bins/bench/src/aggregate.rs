@@ -81,7 +81,7 @@ async fn one(plan: &Plan, servers: usize, folder: &Path) -> Result<AggregateRepo
     std::fs::write(&file, config.to_string()).map_err(Failure::io("the configuration"))?;
     let words = ["serve", "--config", &file.to_string_lossy()].map(str::to_owned);
     let log = folder.join("aggregate.log");
-    let mut gateway = Process::foreign(&plan.gateway, &words, addr, &log)?;
+    let mut gateway = Process::foreign(&plan.gateway, &words, addr, &log, None)?;
     gateway.listening().await?;
     let report = figures(plan, servers, addr, gateway.pid).await;
     gateway.end().await?;

@@ -16,7 +16,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::error::{Failure, Result, within};
+use crate::{
+    apart::Apart,
+    error::{Failure, Result, within},
+};
 
 /// A process that we start listens within this time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +45,14 @@ pub(crate) fn command(program: &Path) -> Command {
     command
 }
 
+/// Starts it where what is measured belongs, if that is somewhere.
+fn placed<T>(apart: Option<&Apart>, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    match apart {
+        Some(apart) => apart.starting(start),
+        None => start(),
+    }
+}
+
 /// A server under the harness; dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -61,17 +72,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts another role of this program, and waits for the line with its address.
+    /// Starts another role of this program, `apart` if it is what is measured there, and waits for
+    /// the line with its address.
     ///
     /// # Errors
     /// [`Failure`] when it does not start, or does not listen in time.
-    pub(crate) async fn own(args: &[String]) -> Result<Self> {
+    pub(crate) async fn own(args: &[String], apart: Option<&Apart>) -> Result<Self> {
         let program = std::env::current_exe().map_err(Failure::io("this program's path"))?;
         let mut command = command(&program);
         // It ends with its input: also when we are killed and cannot end it.
         command.args(args).arg("--until-eof").stdin(Stdio::piped()).stdout(Stdio::piped());
         let started = Instant::now();
-        let mut child = command.spawn().map_err(Failure::io("starting a server of our own"))?;
+        let start = || command.spawn().map_err(Failure::io("starting a server of our own"));
+        let mut child = placed(apart, start)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let pid = child.id().unwrap_or(0);
         let what = format!("the start of `{}`", args.join(" "));
@@ -100,8 +113,9 @@ impl Process {
         args: &[String],
         addr: SocketAddr,
         log: &Path,
+        apart: Option<&Apart>,
     ) -> Result<Self> {
-        Self::spawn(program, args, addr, log, false)
+        Self::spawn(program, args, addr, (log, false), apart)
     }
 
     /// The same for a program of others: it leads a group of processes, and none of them outlives
@@ -114,16 +128,17 @@ impl Process {
         args: &[String],
         addr: SocketAddr,
         log: &Path,
+        apart: Option<&Apart>,
     ) -> Result<Self> {
-        Self::spawn(program, args, addr, log, true)
+        Self::spawn(program, args, addr, (log, true), apart)
     }
 
     fn spawn(
         program: &Path,
         args: &[String],
         addr: SocketAddr,
-        log: &Path,
-        leads: bool,
+        (log, leads): (&Path, bool),
+        apart: Option<&Apart>,
     ) -> Result<Self> {
         let file = File::create(log).map_err(Failure::io(format!("{}", log.display())))?;
         let twin = file.try_clone().map_err(Failure::io(format!("{}", log.display())))?;
@@ -133,8 +148,8 @@ impl Process {
             command.process_group(0);
         }
         let started = Instant::now();
-        let child =
-            command.spawn().map_err(Failure::io(format!("starting {}", program.display())))?;
+        let what = format!("starting {}", program.display());
+        let child = placed(apart, || command.spawn().map_err(Failure::io(what)))?;
         let pid = child.id().unwrap_or(0);
         let log = Some(log.to_owned());
         let start_timeout = if leads { PEER_START_TIMEOUT } else { START_TIMEOUT };

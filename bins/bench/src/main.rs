@@ -8,6 +8,7 @@
 
 mod adverse;
 mod aggregate;
+mod apart;
 mod args;
 mod client;
 mod cold;
@@ -133,7 +134,7 @@ async fn measure(plan: &Plan) -> Result<()> {
         }
     }
     if plan.open {
-        report.open = open::measure(plan, folder.path()).await?;
+        report.open = Box::pin(open::measure(plan, folder.path())).await?;
     }
     if plan.growth {
         report.growth = growth::measure(plan, folder.path()).await?;

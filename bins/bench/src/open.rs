@@ -8,6 +8,7 @@ use std::{fmt, path::Path};
 use serde::Serialize;
 
 use crate::{
+    apart::Apart,
     error::{Failure, Result},
     load::Manner,
     plan::{Leg, Plan, WORKLOADS, Workload},
@@ -51,6 +52,8 @@ pub(crate) struct OpenReport {
     workload: &'static str,
     what: &'static str,
     sessions: usize,
+    /// Has what is measured processors of its own?
+    apart: bool,
     calls_per_second: f64,
     legs: Vec<OpenLeg>,
 }
@@ -61,8 +64,14 @@ pub(crate) struct OpenReport {
 /// As [`rounds::measure`].
 pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<OpenReport>> {
     let mut reports = Vec::new();
-    for workload in WORKLOADS.iter().filter(|it| OF.contains(&it.name)) {
-        reports.push(one(plan, workload, folder).await?);
+    let ways = Apart::here()?.map(Some).into_iter().chain([None]);
+    for apart in ways {
+        let plan = Box::new(Plan { apart, ..plan.clone() });
+        apart.map_or(Ok(()), |it| it.begin())?;
+        for workload in WORKLOADS.iter().filter(|it| OF.contains(&it.name)) {
+            reports.push(one(&plan, workload, folder).await?);
+        }
+        apart.map_or(Ok(()), |it| it.end())?;
     }
     Ok(reports)
 }
@@ -88,7 +97,7 @@ async fn one(plan: &Plan, workload: &Workload, folder: &Path) -> Result<OpenRepo
             outcomes.push(outcome);
         }
     }
-    Ok(OpenReport::new(workload, rate, legs))
+    Ok(OpenReport::new(workload, plan.apart.is_some(), rate, legs))
 }
 
 /// Calls a second that the gateway answers, or the first relay where it does not start.
@@ -137,7 +146,7 @@ impl Times {
 }
 
 impl OpenReport {
-    fn new(workload: &Workload, rate: f64, legs: Vec<(Leg, Vec<Outcome>)>) -> Self {
+    fn new(workload: &Workload, apart: bool, rate: f64, legs: Vec<(Leg, Vec<Outcome>)>) -> Self {
         let mut legs: Vec<OpenLeg> =
             legs.into_iter().map(|(leg, all)| OpenLeg::new(leg, all)).collect();
         let direct = legs.iter().find(|it| it.leg == Leg::Direct.name() && it.status == "ok");
@@ -149,7 +158,7 @@ impl OpenReport {
             leg.added_us = Times::median(&added);
         }
         let (name, what) = (workload.name, workload.what);
-        Self { workload: name, what, sessions: SESSIONS, calls_per_second: rate, legs }
+        Self { workload: name, what, sessions: SESSIONS, apart, calls_per_second: rate, legs }
     }
 
     /// What went wrong, if something did.
@@ -198,8 +207,16 @@ pub(crate) fn table(reports: &[OpenReport], out: &mut fmt::Formatter<'_>) -> fmt
     for report in reports {
         writeln!(
             out,
-            "\n## {} at {:.0} calls a second, whether answered or not: {}, {} sessions\n\nµs from when a call was due to its answer; added: less those of the direct connection in the same round.\n\n| leg | p50 | p99 | p99.9 | added p50 | added p99 | added p99.9 | × what the relay adds, p50, p99 | CPU-ms per 1,000 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-            report.workload, report.calls_per_second, report.what, report.sessions
+            "\n## {} at {:.0} calls a second, whether answered or not: {}, {} sessions, {}\n\nµs from when a call was due to its answer; added: less those of the direct connection in the same round.\n\n| leg | p50 | p99 | p99.9 | added p50 | added p99 | added p99.9 | × what the relay adds, p50, p99 | CPU-ms per 1,000 |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+            report.workload,
+            report.calls_per_second,
+            report.what,
+            report.sessions,
+            if report.apart {
+                "half of the processors for what is measured, half for all else"
+            } else {
+                "all share all processors"
+            }
         )?;
         report.legs.iter().try_for_each(|it| it.row(out, report.floor()))?;
     }

@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub(crate) use self::workloads::WORKLOADS;
 use crate::{
+    apart::Apart,
     args::Args,
     client::Wire,
     error::{Failure, Result},
@@ -111,7 +112,7 @@ pub(crate) struct Workload {
 }
 
 /// What one run measures.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Loads.
     pub(crate) workloads: Vec<Workload>,
@@ -139,6 +140,8 @@ pub(crate) struct Plan {
     pub(crate) growth_servers: Vec<usize>,
     /// Latencies at a rate?
     pub(crate) open: bool,
+    /// What is measured has processors of its own.
+    pub(crate) apart: Option<Apart>,
     /// That rate, in calls a second; else half of what the gateway answers at most.
     pub(crate) rate: Option<f64>,
     /// Sessions at once, one measurement each.
@@ -261,6 +264,7 @@ impl Plan {
                 .list("--growth-servers")?
                 .unwrap_or_else(|| if quick { vec![1, 50] } else { vec![1, 100, 1000] }),
             open: others.contains(&"open"),
+            apart: None,
             rate: args.text("--rate").map(|_| args.value("--rate", 0.0)).transpose()?,
             sessions: args
                 .list("--sessions")?

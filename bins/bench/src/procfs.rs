@@ -73,6 +73,16 @@ pub(crate) fn family(root: u32) -> Result<Vec<u32>> {
     Ok(family)
 }
 
+/// What descends from a process, without it.
+///
+/// # Errors
+/// As [`family`].
+pub(crate) fn descendants(root: u32) -> Result<Vec<u32>> {
+    let all = everything()?;
+    let below = |pid: &u32| *pid != root && descends(*pid, root, &all);
+    Ok(all.keys().copied().filter(below).collect())
+}
+
 /// What every process of some families has used, so that a later reading can be compared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Used(HashMap<u32, u64>);

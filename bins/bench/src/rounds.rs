@@ -100,6 +100,9 @@ pub(crate) async fn sample(
         None => load.children.clone(),
     };
     let upstream: Vec<u32> = stack.upstream().into_iter().collect();
+    if let (Some(apart), Some(pid)) = (&plan.apart, stack.measured()) {
+        apart.banish(&procfs::descendants(pid)?)?;
+    }
     load.start()?;
     load.wait(WARM_UP.min(Duration::from_secs_f64(plan.seconds))).await;
     let before = Snapshot::take(&load, &measured, &upstream);

@@ -138,6 +138,7 @@ impl Stack {
         };
         let (doors, words) = (Vec::new(), Vec::new());
         let mut stack = Self { doors, upstream, middle: None, words, pids };
+        let apart = plan.apart.as_ref();
         match wanted.leg {
             Leg::Direct => {
                 let door = match &stack.upstream {
@@ -159,7 +160,7 @@ impl Stack {
                 let addr = free().await?;
                 let start = peer.start(&plan.parts, (wanted.front, &behind), addr, folder)?;
                 let log = folder.join(format!("{}.log", peer.text()));
-                let started = Process::group(&start.program, &start.args, addr, &log)?;
+                let started = Process::group(&start.program, &start.args, addr, &log, apart)?;
                 let (wire, path) = (peer.front(wanted.front), start.path.to_owned());
                 stack.doors =
                     vec![Target::Http { wire, addr, path, prefix: peer.prefix(), token: None }];
@@ -180,7 +181,7 @@ impl Stack {
                 };
                 let (addr, words, doors) = gateway(plan, wanted, &server, folder).await?;
                 let log = folder.join("gateway.log");
-                let mut process = Process::foreign(&plan.gateway, &words, addr, &log)?;
+                let mut process = Process::foreign(&plan.gateway, &words, addr, &log, apart)?;
                 if plan.patient {
                     process.be_patient();
                 }
@@ -243,7 +244,8 @@ impl Stack {
         let addr = gateway.addr;
         gateway.kill().await?;
         let log = folder.join("gateway-again.log");
-        self.middle = Some(Process::foreign(&plan.gateway, &self.words, addr, &log)?);
+        self.middle =
+            Some(Process::foreign(&plan.gateway, &self.words, addr, &log, plan.apart.as_ref())?);
         Ok(())
     }
 
@@ -324,7 +326,7 @@ fn upstream_args(plan: &Plan, wire: Wire) -> Vec<String> {
 async fn upstream(plan: &Plan, wire: Wire, port: u16) -> Result<Process> {
     let mut args = upstream_args(plan, wire);
     args.push(format!("--port={port}"));
-    Process::own(&args).await
+    Process::own(&args, None).await
 }
 
 async fn relay(
@@ -341,7 +343,7 @@ async fn relay(
             args.extend(plan.lie.map(|lie| format!("--lie={}", lie.text())));
         }
     }
-    Process::own(&args).await
+    Process::own(&args, plan.apart.as_ref()).await
 }
 
 /// Writes its configuration: where it shall listen, its command line, and the doors it will have.

@@ -28,7 +28,7 @@ fn what_is_added_is_taken_round_by_round() {
         (Leg::Gateway, vec![sample(160.0, 500.0), sample(380.0, 500.0)]),
         (Leg::Peer(crate::peers::Peer::Nginx), vec![Ended::No("too | slow".to_owned())]),
     ];
-    let report = OpenReport::new(&WORKLOADS[0], 500.0, legs);
+    let report = OpenReport::new(&WORKLOADS[0], true, 500.0, legs);
     assert_eq!(report.floor(), Some(Times { p50: 50.0, p99: 100.0, p999: 150.0 }));
     assert_eq!(report.legs[2].added_us, Some(Times { p50: 70.0, p99: 140.0, p999: 210.0 }));
     assert_eq!(report.failure(), None);
