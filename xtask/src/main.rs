@@ -14,6 +14,7 @@ mod real;
 mod run;
 mod suite;
 mod tidy;
+mod tuned;
 
 use std::{
     env,
@@ -38,6 +39,8 @@ usage: cargo xtask COMMAND
   real                  install the real servers and clients of `test`, and no more
   fuzz [--seconds N]    every fuzz target for N seconds (10)
   bench [ARGUMENT...]   the load generator, built for release; `bench --help` says what it measures
+  bench --tuned [...]   the same with the gateway of `tuned`, which is built first
+  tuned                 target/tuned/gateway: optimised by what was counted under the load of `bench`
   peers [NAME...]       install the programs of others that `bench --peers` measures, and no more
 
 --strict: what cannot run here is a failure, not a counted skip";
@@ -74,6 +77,10 @@ fn main() -> ExitCode {
         ("guard", words) => guard::run(&root, words, strict),
         ("peers", names) => peers(&root, names),
         ("bench", _) => bench(&root, rest),
+        ("tuned", []) => match tuned::build(&root) {
+            Ok(_) => Outcome::Done,
+            Err(why) => Outcome::Failed(why),
+        },
         ("help" | "--help" | "-h", _) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -119,6 +126,9 @@ fn peers(root: &Path, names: &[&str]) -> Outcome {
     }
 }
 
+/// Among the arguments of `bench`: not the gateway as it is built for release, but that of [`tuned`].
+const TUNED: &str = "--tuned";
+
 /// Builds for release and installs the programs of others first, so that neither is part of a
 /// measurement.
 fn bench(root: &Path, arguments: &[String]) -> Outcome {
@@ -127,12 +137,20 @@ fn bench(root: &Path, arguments: &[String]) -> Outcome {
     if !matches!(built, Outcome::Done) {
         return built;
     }
+    let mut tuned = Vec::new();
+    if arguments.iter().any(|it| it == TUNED) {
+        match tuned::build(root) {
+            Ok(path) => tuned = vec!["--gateway".to_owned(), path.to_string_lossy().into_owned()],
+            Err(error) => return Outcome::Failed(error),
+        }
+    }
     let parts = match peers::prepare(root, arguments) {
         Ok(parts) => parts,
         Err(error) => return Outcome::Failed(error.to_string()),
     };
+    let told = arguments.iter().filter(|it| *it != TUNED).chain(&parts);
     let mut words = vec!["run", "--release", "--locked", "--quiet", "-p", "gateway-bench", "--"];
-    words.extend(arguments.iter().chain(&parts).map(String::as_str));
+    words.extend(told.chain(&tuned).map(String::as_str));
     Task::cargo(root, &words).outcome()
 }
 
