@@ -29,12 +29,13 @@ const NODE_SETS: [(&str, &str); 3] =
     [("node", ""), ("third-party", "third-party"), ("typescript-2", "typescript-2")];
 
 /// The Python sets, each in an environment of its own, and what each must be able to import.
-const PYTHON_SETS: [(&str, &str); 5] = [
+const PYTHON_SETS: [(&str, &str); 6] = [
     ("clients", "import mcp.client.streamable_http"),
     ("old", "import mcp.client.sse, mcp.server.fastmcp"),
     ("fastmcp", "import fastmcp.client"),
     ("servers", "import mcp_server_fetch, mcp_server_git, mcp_server_time"),
     ("postgres", "import postgres_mcp"),
+    ("prometheus", "import prometheus_client.openmetrics.parser"),
 ];
 
 /// A workspace of its own: what it depends on is none of the product's.

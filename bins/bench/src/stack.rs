@@ -381,6 +381,9 @@ async fn gateway(
     if let (Leg::Priced(Extra::Tokens), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
         settings.insert("tokens".to_owned(), json!({"bench": TOKEN}));
     }
+    if let (Leg::Priced(Extra::Metrics), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
+        settings.insert("metrics".to_owned(), json!(true));
+    }
     if let (Some(idle), Some(settings)) = (wanted.idle, settings.as_object_mut()) {
         let limits = json!({"connectionMax": idle + 1000, "sessionMax": idle + 1000});
         settings.insert("limits".to_owned(), limits);

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     fmt::{self, Write},
     sync::Arc,
+    time::Duration,
 };
 
 use auth::Guard;
@@ -11,11 +12,12 @@ use hyper::{Method, Request, Response, Uri};
 use mcp_jsonrpc::transport::Caller;
 use router::route::Door as Way;
 use serde::Serialize;
+use telemetry::{Counts, counts::TurnedAway};
 use tokio::time::Instant;
 use tracing::{Level, debug, info};
 use transport_sse::{body::Outgoing, note::Note};
 
-use crate::log;
+use crate::{door::Entry, log};
 
 /// How much of a path or a reason is logged.
 const TEXT_LEN_MAX: usize = 300;
@@ -32,6 +34,8 @@ pub(crate) struct Line {
     caller: Option<Arc<str>>,
     /// Only worth a line at `debug`, unless it is refused.
     quiet: bool,
+    /// Where it is counted: as the server's it is for, or as nobody's.
+    counts: Option<Arc<Counts>>,
 }
 
 /// What a line says, as both formats write it.
@@ -67,17 +71,25 @@ impl Line {
     pub(crate) fn of(method: Option<&Method>, uri: Option<&Uri>) -> Self {
         let (method, uri) = (method.cloned(), uri.cloned());
         let (path, server, caller) = (None, None, None);
-        Self { began: Instant::now(), method, uri, path, server, caller, quiet: false }
+        let (began, quiet, counts) = (Instant::now(), false, None);
+        Self { began, method, uri, path, server, caller, quiet, counts }
     }
 
-    /// Adds the server it is for, by the name in its path and the one that may be shown, and
-    /// whether requests for that are worth a line at `info`.
-    pub(crate) fn server(&mut self, route: &str, name: &Arc<str>, way: Way, logged: bool) {
+    /// The same, to be counted here, if anything is.
+    pub(crate) fn counted(mut self, counts: Option<&Arc<Counts>>) -> Self {
+        self.counts = counts.cloned();
+        self
+    }
+
+    /// Adds the server it is for, and the name by which its path means that.
+    pub(crate) fn server(&mut self, route: &str, entry: &Entry, way: Way) {
+        let name = entry.rooms.server.name();
         if route != &**name {
             self.path = self.uri.as_ref().map(|uri| uri.path().replacen(route, name, 1));
         }
         self.server = Some((Arc::clone(name), way));
-        self.quiet = !logged;
+        self.quiet = !entry.logged;
+        self.counts.clone_from(&entry.rooms.counts);
     }
 
     /// Adds who sent it.
@@ -98,6 +110,8 @@ impl Line {
             (None, None) => guard.masked(path),
         };
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
+        let elapsed = self.began.elapsed();
+        self.count(response.status().as_u16(), &note, elapsed);
         let said = Said {
             method: self.method.as_ref().map_or("-", Method::as_str),
             path: &path,
@@ -107,7 +121,7 @@ impl Line {
             session: note.session.as_ref().map(|it| it.short()),
             rpc: note.rpc_method.as_deref().map(shortened),
             status: response.status().as_u16(),
-            us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             reason: note.reason.as_deref().map(shortened),
         };
         let quiet = self.quiet && said.status < 400;
@@ -115,6 +129,18 @@ impl Line {
             Some(requests) => requests.write(&said, if quiet { Level::DEBUG } else { Level::INFO }),
             None if quiet => debug!("request {said}"),
             None => info!("request {said}"),
+        }
+    }
+
+    fn count(&self, code: u16, note: &Note, elapsed: Duration) {
+        let Some(counts) = &self.counts else { return };
+        counts.answered(code);
+        if note.refused && 400 <= code {
+            counts.turned_away(TurnedAway::with(code));
+        }
+        let is_stream = matches!(self.server, Some((_, Way::Sse)));
+        if is_stream && code == 200 && self.method == Some(Method::GET) {
+            counts.sse_set_up(elapsed);
         }
     }
 }

@@ -27,6 +27,7 @@ use mcp_jsonrpc::{
     transport::{InboxMax, Transport},
 };
 use router::server::{self, CallTimeouts, Options, ReplayMax, Restart, Server, Wire};
+use telemetry::{Counts, Observed, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::body::Patience;
@@ -97,6 +98,7 @@ fn empty(config: &Config, began: Instant, draining: CancellationToken) -> Door {
             .map(|it| it.name.clone())
             .collect(),
         removed: BTreeSet::new(),
+        counts: counts(config),
         began,
         draining,
     }
@@ -139,7 +141,7 @@ fn fresh(
     let mut named = server.clone();
     named.name = name.to_owned();
     let rooms = rooms(config, &named, behind)?;
-    let outermost = outermost(config, server, &rooms.front);
+    let outermost = outermost(config, server, &rooms);
     let sse =
         transport_sse::server::Server::new(Arc::clone(&outermost), sse_options(config, server));
     let mut entry = entry(config, server, rooms, (outermost, Arc::new(sse)));
@@ -148,7 +150,11 @@ fn fresh(
 }
 
 /// What clients' sessions are with.
-pub fn outermost(config: &Config, server: &ServerConfig, front: &Front) -> Arc<dyn Transport> {
+pub fn outermost(config: &Config, server: &ServerConfig, rooms: &Rooms) -> Arc<dyn Transport> {
+    rooms.observed(shaped(config, server, &rooms.front))
+}
+
+fn shaped(config: &Config, server: &ServerConfig, front: &Front) -> Arc<dyn Transport> {
     let front = Arc::new(front.clone());
     let (shape, of_tokens) = (shape::shape(&server.shape), shape::of_tokens(&config.tokens));
     if shape.is_none() && of_tokens.is_empty() {
@@ -172,7 +178,7 @@ fn entry(
     let options = streamable_options(config, server, rooms.way.mirrors.clone());
     let streamable = transport_streamable::server::Server::new(outermost, &*mcp_path, options);
     Entry {
-        member: rooms.server.unkept(),
+        member: rooms.observed(rooms.server.unkept()),
         rooms,
         streamable,
         sse,
@@ -201,6 +207,8 @@ pub struct Rooms {
     pub server: Server,
     /// To a server of any revision.
     pub way: Way,
+    /// What is counted of it, from its beginning to its end, however often it is configured anew.
+    pub counts: Option<Arc<Counts>>,
 }
 
 /// One server's rooms.
@@ -213,10 +221,23 @@ pub fn rooms(
     let transport = Arc::clone(&way.transport);
     let routed = Server::new(&server.name, transport, options(config, server));
     let front = front(config, Some(server), Arc::new(routed.clone()));
-    Ok(Rooms { front, server: routed, way })
+    Ok(Rooms { front, server: routed, way, counts: counts(config) })
+}
+
+/// Where something is counted, if anything is.
+fn counts(config: &Config) -> Option<Arc<Counts>> {
+    config.metrics.then(Arc::default)
 }
 
 impl Rooms {
+    /// The same transport, looked at where anything is counted.
+    fn observed(&self, transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        match &self.counts {
+            Some(counts) => Arc::new(Observed::new(transport, Watch::new(Arc::clone(counts)))),
+            None => transport,
+        }
+    }
+
     /// Takes no new work, lets what runs end for up to `grace`, and ends the server.  Whoever comes
     /// meanwhile is told `why`.
     pub async fn shut_down(&self, grace: Duration, why: &'static str) {

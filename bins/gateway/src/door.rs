@@ -18,6 +18,7 @@ use router::{
     route::{self, Door as Way, Route},
     server::Server,
 };
+use telemetry::Counts;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::{body::Outgoing, respond};
@@ -30,6 +31,7 @@ use crate::{
     head::Unreadable,
     home::{self, Overview, ServerOverview},
     joint::{self, Joint, Joints},
+    metrics,
     origin::Origins,
 };
 
@@ -53,6 +55,8 @@ pub struct Door {
     pub(crate) disabled: BTreeSet<String>,
     /// The servers that an earlier configuration had, as many as are remembered.
     pub(crate) removed: BTreeSet<String>,
+    /// What is counted of requests for no server, and whether anything is.
+    pub(crate) counts: Option<Arc<Counts>>,
     pub(crate) began: Instant,
     /// Cancelled once no new work is taken.
     pub(crate) draining: CancellationToken,
@@ -92,7 +96,7 @@ impl Door {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut line = Line::begin(&request);
+        let mut line = Line::begin(&request).counted(self.counts.as_ref());
         let origin = request.headers().get(ORIGIN).cloned();
         let (mut response, permitted) = match self.origins.check(&request) {
             Ok(()) => (self.dispatch(request, &mut line).await, true),
@@ -110,6 +114,7 @@ impl Door {
     /// Nothing of it is to be relied on, so it is told what anybody may know.
     pub(crate) fn refuse(&self, unreadable: &Unreadable) -> Response<Outgoing> {
         let line = Line::of(unreadable.method.as_ref(), unreadable.uri.as_ref());
+        let line = line.counted(self.counts.as_ref());
         let (headers, path) = (HeaderMap::new(), unreadable.uri.as_ref().map(Uri::path));
         let visible: Vec<(&String, &Entry)> = self.visible(&headers).collect();
         let nearest = path.and_then(|path| self.nearest(path, &visible));
@@ -146,7 +151,7 @@ impl Door {
         let Some((name, entry, way, at)) = found else {
             return self.lost(path, request.headers());
         };
-        line.server(name, entry.rooms.server.name(), way, entry.logged);
+        line.server(name, entry, way);
         let caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
             Err(denied) => return self.turn_away(&denied, request.headers()),
@@ -186,6 +191,10 @@ impl Door {
             Route::Ready => self.readiness(),
             Route::Status => match self.guard_admits_anything(headers) {
                 Ok(_) => answer::json(StatusCode::OK, &self.overview(headers)),
+                Err(denied) => self.turn_away(&denied, headers),
+            },
+            Route::Metrics => match self.guard_admits_anything(headers) {
+                Ok(_) => metrics::response(self, headers),
                 Err(denied) => self.turn_away(&denied, headers),
             },
             _ => self.home(headers),
@@ -243,9 +252,14 @@ impl Door {
         answer::json(code, &serde_json::json!({ "status": status, "unhealthy": ill }))
     }
 
+    /// Whether whoever sends this may know of a server.
+    pub(crate) fn sees(&self, headers: &HeaderMap, entry: &Entry) -> bool {
+        self.guard.admit(headers, &entry.access).is_ok()
+    }
+
     /// What this caller may know of the servers.
     fn overview(&self, headers: &HeaderMap) -> Overview {
-        let sees = |entry: &Entry| self.guard.admit(headers, &entry.access).is_ok();
+        let sees = |entry: &Entry| self.sees(headers, entry);
         let seen = self.servers.values().filter(|entry| sees(entry));
         let servers: Vec<_> = seen.map(|entry| entry.overview()).collect();
         let joints = self.joints.iter().filter(|(_, it)| sees(&it.entry));
@@ -270,7 +284,7 @@ impl Door {
         &'a self,
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (&'a String, &'a Entry)> + 'a {
-        self.all().filter(|(_, entry)| self.guard.admit(headers, &entry.access).is_ok())
+        self.all().filter(|(_, entry)| self.sees(headers, entry))
     }
 
     /// Says what would have been found, so that a wrong path is one look away from a right one.

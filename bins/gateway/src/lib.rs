@@ -27,6 +27,7 @@ pub mod joint;
 mod lent;
 pub mod listen;
 pub mod log;
+mod metrics;
 mod origin;
 pub mod reload;
 pub mod run;

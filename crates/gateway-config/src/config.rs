@@ -60,6 +60,8 @@ pub struct Config {
     pub compat: Compat,
     /// How and what to log.
     pub log: Log,
+    /// Whether what passes is counted, for Prometheus.
+    pub metrics: bool,
     /// What bounds us.
     pub limits: Limits,
     /// How long things may take.
@@ -219,6 +221,7 @@ impl Default for Config {
             accept: Accept::default(),
             compat: Compat::default(),
             log: Log::default(),
+            metrics: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             watch: true,

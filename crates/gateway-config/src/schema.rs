@@ -123,6 +123,12 @@ const GATEWAY: &[Row] = &[
         "`tbxark`: a raw token without `Bearer` passes, an unknown SSE session answers 400. On in files with `mcpProxy`.",
     ),
     ("log", "object", "", "Logging."),
+    (
+        "metrics",
+        "boolean",
+        "`false`",
+        "Whether what passes is counted, and `/metrics` says it to Prometheus: see [OPERATIONS.md](OPERATIONS.md#metrics).",
+    ),
     ("limits", "object", "", "What bounds the gateway."),
     ("timeouts", "object", "", "How long things may take."),
     ("aggregate", "object", "", "How all servers are offered as one, at `/mcp` and `/sse`."),

@@ -19,6 +19,8 @@ pub enum Route<'a> {
     Ready,
     /// Each server's state.
     Status,
+    /// What was counted, for Prometheus.
+    Metrics,
 }
 
 /// Which transport a path speaks.
@@ -66,6 +68,7 @@ impl<'a> Route<'a> {
             "healthz" | "_healthz" => return Some(Self::Health),
             "readyz" | "_readyz" => return Some(Self::Ready),
             "status" => return Some(Self::Status),
+            "metrics" => return Some(Self::Metrics),
             _ => (),
         }
         if let Some(door) = Door::read(path) {
@@ -128,6 +131,7 @@ mod tests {
         check("/", Some(Route::Home));
         check("/_healthz", Some(Route::Health));
         check("/readyz/", Some(Route::Ready));
+        check("/metrics", Some(Route::Metrics));
         for path in [
             "",
             "mcp",

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transport-sse", &["mcp-jsonrpc"]),
     ("transport-streamable", &["mcp-jsonrpc", "transport-sse"]),
     ("gateway-config", &[]),
+    ("telemetry", &["mcp-jsonrpc"]),
     ("demo-server", &["mcp-jsonrpc"]),
     (
         "gateway",
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "router",
             "seal",
             "store",
+            "telemetry",
             "transport-sse",
             "transport-stdio",
             "transport-streamable",

@@ -133,7 +133,7 @@ fn rooms(
     let transport = Arc::clone(&way.transport);
     let server = Server::new(&alike.name, transport, options.clone());
     let front = front(config, Some(alike), Arc::new(server.clone()));
-    Rooms { front, server, way }
+    Rooms { front, server, way, counts: super::counts(config) }
 }
 
 fn plans(config: &Config) -> Vec<Plan<'_>> {

@@ -75,6 +75,7 @@ pub(crate) fn next(
     let rooms_differ = Behind::settings(was) != Behind::settings(config);
     let fronts_differ = fronts_differ(was, config);
     let mut next = empty(config, door.began, door.draining.clone());
+    next.counts.clone_from(&door.counts);
     let mut steps = Vec::new();
     for server in config.enabled() {
         let name = server.name.clone();
@@ -98,7 +99,7 @@ pub(crate) fn next(
             continue;
         }
         let mut rooms = old_entry.rooms.clone();
-        let transport = outermost(config, server, &rooms.front);
+        let transport = outermost(config, server, &rooms);
         let front = Front {
             rooms: rooms.clone(),
             options: options(config, server),

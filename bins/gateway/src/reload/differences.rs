@@ -26,6 +26,10 @@ pub(super) fn keep_what_cannot_change(was: &Config, config: &mut Config) -> Vec<
         kept.push("gateway.stateDir");
         config.state_dir.clone_from(&was.state_dir);
     }
+    if config.metrics != was.metrics {
+        kept.push("gateway.metrics");
+        config.metrics = was.metrics;
+    }
     kept.into_iter().map(str::to_owned).collect()
 }
 

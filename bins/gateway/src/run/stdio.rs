@@ -91,7 +91,7 @@ fn configured(stdio: &Stdio, name: &str) -> Result<(Arc<dyn Transport>, Ending),
     })?;
     let rooms = assemble::rooms(&config, server, &Behind::new(&config));
     let rooms = rooms.map_err(|error| error.to_string())?;
-    Ok((assemble::outermost(&config, server, &rooms.front), Ending::Server(rooms)))
+    Ok((assemble::outermost(&config, server, &rooms), Ending::Server(rooms)))
 }
 
 /// Many servers of the configuration, started by this process and for it alone.

@@ -20,6 +20,7 @@ mod exact;
 mod http;
 mod leaks;
 mod life;
+mod metrics;
 mod mischief;
 mod process;
 mod refusals;

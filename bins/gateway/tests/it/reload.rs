@@ -21,6 +21,7 @@ use crate::{
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 mod asked_for;
+mod counted;
 mod seen;
 mod settings;
 mod storm;

@@ -20,6 +20,7 @@ mod parts;
 mod plain;
 mod process;
 mod rig;
+mod scrape;
 mod servers;
 mod story0;
 mod story1;

@@ -75,6 +75,8 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
         log(cx, &mut inner, &mut config.log);
         cx.finish(inner, Scope::Log);
     }
+    let metrics = cx.flag(object, "metrics");
+    cx.set("gateway.metrics", &mut config.metrics, metrics);
     if let Some(mut inner) = cx.inner(object, "limits") {
         config.limits.read(cx, &mut inner, "gateway.limits");
         cx.finish(inner, Scope::Limits);

@@ -1,0 +1,79 @@
+//! The methods that are told apart: those of the specification, and all others as one.
+
+/// A method, of a set that clients cannot make larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method(usize);
+
+/// Their names as labels; the last is whatever is none of the others.
+const NAMES: [&str; Method::COUNT] = [
+    "tools/call",
+    "tools/list",
+    "initialize",
+    "ping",
+    "server/discover",
+    "subscriptions/listen",
+    "prompts/get",
+    "prompts/list",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/cancel",
+    "tasks/update",
+    "other",
+];
+
+// === impl Method ===
+
+impl Method {
+    /// How many there are.
+    pub const COUNT: usize = 21;
+    /// A call of a tool.
+    pub const CALL: Self = Self(0);
+    /// A stream of what changes, which lasts as long as its client wants.
+    pub const LISTEN: Self = Self(5);
+
+    /// The one of this name, or the one that stands for all others.
+    pub fn of(name: &str) -> Self {
+        let found = NAMES.iter().position(|it| *it == name);
+        Self(found.unwrap_or(Self::COUNT - 1))
+    }
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+
+    /// Its name as a label.
+    pub fn as_str(self) -> &'static str {
+        NAMES.get(self.0).copied().unwrap_or("other")
+    }
+
+    /// Its place among all.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_one_of_them() {
+        assert_eq!(Method::of("tools/call"), Method::CALL);
+        assert_eq!(Method::of("subscriptions/listen"), Method::LISTEN);
+        for method in Method::all() {
+            assert_eq!(Method::of(method.as_str()), method);
+        }
+        for odd in ["", "tools/calls", "x\"y"] {
+            assert_eq!(Method::of(odd).as_str(), "other");
+        }
+    }
+}
