@@ -75,7 +75,6 @@ impl Leg {
     pub(crate) fn cannot(self, front: Wire, behind: Wire) -> Option<&'static str> {
         match self {
             Self::Peer(peer) => peer.cannot(front, behind),
-            Self::Priced(Extra::Audit) => Some("the gateway keeps no audit log yet"),
             _ => None,
         }
     }

@@ -381,6 +381,9 @@ async fn gateway(
     if let (Leg::Priced(Extra::Tokens), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
         settings.insert("tokens".to_owned(), json!({"bench": TOKEN}));
     }
+    if let (Leg::Priced(Extra::Audit), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
+        settings.insert("audit".to_owned(), json!({"file": "audit.jsonl"}));
+    }
     if let (Leg::Priced(Extra::Metrics), Some(settings)) = (wanted.leg, settings.as_object_mut()) {
         settings.insert("metrics".to_owned(), json!(true));
     }

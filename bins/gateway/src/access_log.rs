@@ -7,17 +7,19 @@ use std::{
     time::Duration,
 };
 
-use auth::Guard;
 use hyper::{Method, Request, Response, Uri};
 use mcp_jsonrpc::transport::Caller;
 use router::route::Door as Way;
 use serde::Serialize;
-use telemetry::{Counts, counts::TurnedAway};
+use telemetry::{Audit, Counts, Refused, counts::TurnedAway, stamp};
 use tokio::time::Instant;
 use tracing::{Level, debug, info};
 use transport_sse::{body::Outgoing, note::Note};
 
-use crate::{door::Entry, log};
+use crate::{
+    door::{Door, Entry},
+    log,
+};
 
 /// How much of a path or a reason is logged.
 const TEXT_LEN_MAX: usize = 300;
@@ -34,6 +36,8 @@ pub(crate) struct Line {
     caller: Option<Arc<str>>,
     /// Only worth a line at `debug`, unless it is refused.
     quiet: bool,
+    /// Where it was sent from.
+    address: Option<Arc<str>>,
     /// Where it is counted: as the server's it is for, or as nobody's.
     counts: Option<Arc<Counts>>,
 }
@@ -71,8 +75,14 @@ impl Line {
     pub(crate) fn of(method: Option<&Method>, uri: Option<&Uri>) -> Self {
         let (method, uri) = (method.cloned(), uri.cloned());
         let (path, server, caller) = (None, None, None);
-        let (began, quiet, counts) = (Instant::now(), false, None);
-        Self { began, method, uri, path, server, caller, quiet, counts }
+        let (began, quiet, address, counts) = (Instant::now(), false, None, None);
+        Self { began, method, uri, path, server, caller, quiet, address, counts }
+    }
+
+    /// The same, sent from this address.
+    pub(crate) fn from(mut self, address: Option<Arc<str>>) -> Self {
+        self.address = address;
+        self
     }
 
     /// The same, to be counted here, if anything is.
@@ -89,25 +99,26 @@ impl Line {
         }
         self.server = Some((Arc::clone(name), way));
         self.quiet = !entry.logged;
-        self.counts.clone_from(&entry.rooms.counts);
+        self.counts = entry.rooms.counts().cloned();
     }
 
-    /// Adds who sent it.
-    pub(crate) fn caller(&mut self, caller: &Caller) {
+    /// Adds who sent it, who is told where from.
+    pub(crate) fn caller(&mut self, caller: &mut Caller) {
         self.caller.clone_from(&caller.subject);
+        caller.address.clone_from(&self.address);
     }
 
     /// Writes it.  The duration ends where the head of the response is ready: a stream goes on.
     ///
     /// The gateway's own log is written directly, since this line is most of it; inside somebody
     /// else's service it is an event like any other.
-    pub(crate) fn end(self, response: &mut Response<Outgoing>, guard: &Guard) {
+    pub(crate) fn end(self, response: &mut Response<Outgoing>, door: &Door) {
         let path = shortened(self.uri.as_ref().map_or("-", Uri::path));
         let path = match (&self.path, &self.server) {
             (Some(shown), _) => Cow::Borrowed(shortened(shown)),
             // A route is known not to hold a secret; of what is none, nothing is known.
             (None, Some(_)) => Cow::Borrowed(path),
-            (None, None) => guard.masked(path),
+            (None, None) => door.guard.masked(path),
         };
         let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
         let elapsed = self.began.elapsed();
@@ -124,6 +135,12 @@ impl Line {
             us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             reason: note.reason.as_deref().map(shortened),
         };
+        if let Some(audit) = &door.audit
+            && 400 <= said.status
+            && !note.carried
+        {
+            said.write_down(audit, self.address.as_deref());
+        }
         let quiet = self.quiet && said.status < 400;
         match log::requests() {
             Some(requests) => requests.write(&said, if quiet { Level::DEBUG } else { Level::INFO }),
@@ -146,6 +163,13 @@ impl Line {
 }
 
 impl Said<'_> {
+    /// Has it written down that this was refused, where it was for a server.
+    fn write_down(&self, audit: &Audit, address: Option<&str>) {
+        let Some(server) = self.server else { return };
+        let (caller, method, status) = (self.caller, self.rpc, self.status);
+        audit.refused(&Refused { server, caller, address, method, status, reason: self.reason });
+    }
+
     /// As text.  What a client or server wrote is quoted, its control characters escaped.
     pub(crate) fn write(&self, out: &mut String) {
         // No control character or space gets into a URI's path.
@@ -165,7 +189,7 @@ impl Said<'_> {
         }
         for (name, value) in [(" status=", u64::from(self.status)), (" us=", self.us)] {
             out.push_str(name);
-            log::stamp::number(value, out);
+            stamp::number(value, out);
         }
         if let Some(reason) = self.reason {
             quote("reason", reason, out);

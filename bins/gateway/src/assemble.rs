@@ -27,7 +27,7 @@ use mcp_jsonrpc::{
     transport::{InboxMax, Transport},
 };
 use router::server::{self, CallTimeouts, Options, ReplayMax, Restart, Server, Wire};
-use telemetry::{Counts, Observed, Watch};
+use telemetry::{Audit, AuditOptions, Counts, Observed, Place, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::body::Patience;
@@ -46,7 +46,8 @@ use crate::{
 
 /// The whole house.
 pub fn door(config: &Config) -> Result<Door, BehindError> {
-    let behind = Behind::new(config);
+    let audit = audit(config)?;
+    let behind = Behind::new(config).audited(audit.clone());
     let mut servers = BTreeMap::new();
     let guard = guard(config);
     for server in config.enabled() {
@@ -57,8 +58,8 @@ pub fn door(config: &Config) -> Result<Door, BehindError> {
         servers.insert(server.name.clone(), Arc::new(entry));
     }
     let (began, draining) = (Instant::now(), CancellationToken::new());
-    let (joints, _) = joints::joints(config, &servers, &Joints::new())?;
-    Ok(Door { servers, joints, ..empty(config, began, draining) })
+    let (joints, _) = joints::joints(config, &servers, (&Joints::new(), audit.as_ref()))?;
+    Ok(Door { servers, joints, audit, ..empty(config, began, draining) })
 }
 
 /// A house for its owner alone, who may use everything: of all servers, or of a group's, which are
@@ -99,6 +100,7 @@ fn empty(config: &Config, began: Instant, draining: CancellationToken) -> Door {
             .collect(),
         removed: BTreeSet::new(),
         counts: counts(config),
+        audit: None,
         began,
         draining,
     }
@@ -178,7 +180,7 @@ fn entry(
     let options = streamable_options(config, server, rooms.way.mirrors.clone());
     let streamable = transport_streamable::server::Server::new(outermost, &*mcp_path, options);
     Entry {
-        member: rooms.observed(rooms.server.unkept()),
+        member: rooms.observed_at(Place::Member, rooms.server.unkept()),
         rooms,
         streamable,
         sse,
@@ -207,8 +209,9 @@ pub struct Rooms {
     pub server: Server,
     /// To a server of any revision.
     pub way: Way,
-    /// What is counted of it, from its beginning to its end, however often it is configured anew.
-    pub counts: Option<Arc<Counts>>,
+    /// Where it goes what is seen of it, from its beginning to its end, however often it is
+    /// configured anew; none where nothing is to be seen.
+    pub watch: Option<Watch>,
 }
 
 /// One server's rooms.
@@ -221,7 +224,18 @@ pub fn rooms(
     let transport = Arc::clone(&way.transport);
     let routed = Server::new(&server.name, transport, options(config, server));
     let front = front(config, Some(server), Arc::new(routed.clone()));
-    Ok(Rooms { front, server: routed, way, counts: counts(config) })
+    let audit = behind.audit.clone();
+    let watch = Watch::new(routed.name(), counts(config), audit, Place::Server);
+    Ok(Rooms { front, server: routed, way, watch })
+}
+
+/// Where it is written down who asks what, if anywhere.
+pub fn audit(config: &Config) -> Result<Option<Audit>, BehindError> {
+    let Some(audit) = &config.audit else { return Ok(None) };
+    let (file, path) = (audit.file.clone(), audit.file.clone());
+    let (queue_bytes_max, wait_timeout) = (audit.queue_bytes_max, audit.wait_timeout);
+    let audit = Audit::open(AuditOptions { file, queue_bytes_max, wait_timeout });
+    audit.map(Some).map_err(|error| BehindError::Audit { path, error })
 }
 
 /// Where something is counted, if anything is.
@@ -230,12 +244,24 @@ fn counts(config: &Config) -> Option<Arc<Counts>> {
 }
 
 impl Rooms {
-    /// The same transport, looked at where anything is counted.
+    /// The same transport, looked at where anything is to be seen.
     fn observed(&self, transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
-        match &self.counts {
-            Some(counts) => Arc::new(Observed::new(transport, Watch::new(Arc::clone(counts)))),
+        match self.watch.clone() {
+            Some(watch) => Arc::new(Observed::new(transport, watch)),
             None => transport,
         }
+    }
+
+    fn observed_at(&self, place: Place, transport: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        match &self.watch {
+            Some(watch) => Arc::new(Observed::new(transport, watch.at(place))),
+            None => transport,
+        }
+    }
+
+    /// What is counted of it, if anything is.
+    pub(crate) fn counts(&self) -> Option<&Arc<Counts>> {
+        self.watch.as_ref()?.counts()
     }
 
     /// Takes no new work, lets what runs end for up to `grace`, and ends the server.  Whoever comes

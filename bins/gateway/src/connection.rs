@@ -136,8 +136,8 @@ impl Connections {
                 next = next => next,
                 () = stop.cancelled() => break,
             };
-            let stream = match stream {
-                Ok(stream) => stream,
+            let (stream, from) = match stream {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, as like as not: others need time to close theirs.
                     warn!(%error, "cannot accept a connection");
@@ -147,8 +147,11 @@ impl Connections {
             };
             let this = now.load_full();
             let (house, watcher) = (Arc::clone(&house), graceful.watcher());
+            // Only who writes it down wants it as text.
+            let from = from.filter(|_| house.door().audit.is_some());
+            let from: Option<Arc<str>> = from.map(|from| from.to_string().into());
             this.tasks.clone().spawn(async move {
-                match Box::pin(this.connection(stream, house, watcher)).await {
+                match Box::pin(this.connection(stream, (house, from), watcher)).await {
                     Ok(()) => (),
                     Err(error) => debug!(%error, "a connection ended badly"),
                 }
@@ -164,7 +167,7 @@ impl Connections {
     async fn connection(
         &self,
         stream: Stream,
-        house: Arc<House>,
+        (house, from): (Arc<House>, Option<Arc<str>>),
         watcher: Watcher,
     ) -> Result<(), ConnectionError> {
         let stream = match &self.tls {
@@ -179,8 +182,10 @@ impl Connections {
         let max = (!is_http2).then_some(self.head_max);
         let (stream, noted) = Watched::new(&first, stream, max, self.patience);
         let (stream, head_max) = (TokioIo::new(stream), self.head_max);
-        let service =
-            service_fn(move |request| answer(Arc::clone(&house), request, noted.clone(), head_max));
+        let service = service_fn(move |request| {
+            let of = (Arc::clone(&house), from.clone());
+            answer(of, request, noted.clone(), head_max)
+        });
         // In boxes, so that what an HTTP/1 connection needs is all it costs.
         let served = match is_http2 {
             false => Box::pin(watcher.watch(self.http1.serve_connection(stream, service))).await,
@@ -206,7 +211,7 @@ enum ConnectionError {
 /// One answer, in a box: hyper keeps room for the future as long as the connection lives, and
 /// most connections are idle most of the time.
 fn answer(
-    house: Arc<House>,
+    (house, from): (Arc<House>, Option<Arc<str>>),
     request: Request<Incoming>,
     noted: Noted,
     max: HeadMax,
@@ -232,7 +237,7 @@ fn answer(
         let waits = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
         let (body, rest) = Lent::new(body);
-        let mut response = door.answer(Request::from_parts(parts, body)).await;
+        let mut response = door.answer_to(from, Request::from_parts(parts, body)).await;
         if let Some(rest) = rest.filter(|_| !is_http2) {
             rest.settle(waits, &mut response).await;
         }

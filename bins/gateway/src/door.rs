@@ -18,7 +18,7 @@ use router::{
     route::{self, Door as Way, Route},
     server::Server,
 };
-use telemetry::Counts;
+use telemetry::{Audit, Counts};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport_sse::{body::Outgoing, respond};
@@ -57,6 +57,8 @@ pub struct Door {
     pub(crate) removed: BTreeSet<String>,
     /// What is counted of requests for no server, and whether anything is.
     pub(crate) counts: Option<Arc<Counts>>,
+    /// Where it is written down who asks what.
+    pub(crate) audit: Option<Audit>,
     pub(crate) began: Instant,
     /// Cancelled once no new work is taken.
     pub(crate) draining: CancellationToken,
@@ -96,7 +98,20 @@ impl Door {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut line = Line::begin(&request).counted(self.counts.as_ref());
+        self.answer_to(None, request).await
+    }
+
+    /// The same for a client at this address.
+    pub async fn answer_to<B>(
+        &self,
+        address: Option<Arc<str>>,
+        request: Request<B>,
+    ) -> Response<Outgoing>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut line = Line::begin(&request).counted(self.counts.as_ref()).from(address);
         let origin = request.headers().get(ORIGIN).cloned();
         let (mut response, permitted) = match self.origins.check(&request) {
             Ok(()) => (self.dispatch(request, &mut line).await, true),
@@ -105,7 +120,7 @@ impl Door {
         if let (Some(origin), true) = (origin, permitted) {
             self.origins.permit(&origin, &mut response);
         }
-        line.end(&mut response, &self.guard);
+        line.end(&mut response, self);
         response
     }
 
@@ -122,7 +137,7 @@ impl Door {
             .expect(unreadable.expected.as_str())
             .routes(nearest, routes_of(visible))
             .into_response();
-        line.end(&mut response, &self.guard);
+        line.end(&mut response, self);
         response
     }
 
@@ -152,11 +167,11 @@ impl Door {
             return self.lost(path, request.headers());
         };
         line.server(name, entry, way);
-        let caller = match self.guard.admit(request.headers(), &entry.access) {
+        let mut caller = match self.guard.admit(request.headers(), &entry.access) {
             Ok(caller) => caller,
             Err(denied) => return self.turn_away(&denied, request.headers()),
         };
-        line.caller(&caller);
+        line.caller(&mut caller);
         let (meant, asking) = (Entry::meant(way, request.method()), caller.clone());
         let mut response = entry.handle(way, request, caller).await;
         answer::guide(&mut response, || {

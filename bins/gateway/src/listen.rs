@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -112,19 +112,24 @@ impl Listener {
 
     /// The next connection.  A client that takes nothing for as long as `write_timeout` loses it:
     /// the kernel sees to that, whatever is waiting to be written.
-    pub(crate) async fn accept(&self, write_timeout: Duration) -> io::Result<Stream> {
+    ///
+    /// With it comes the address of its client, where it has one.
+    pub(crate) async fn accept(
+        &self,
+        write_timeout: Duration,
+    ) -> io::Result<(Stream, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, from) = listener.accept().await?;
                 if let Err(error) = tune(&stream, write_timeout) {
                     // It is gone already, as like as not: whoever reads from it will see.
                     debug!(%error, "a connection could not be set up");
                 }
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Some(from.ip().to_canonical())))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), None))
             }
         }
     }

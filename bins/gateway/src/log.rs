@@ -1,6 +1,5 @@
 //! What is logged, how, and where: one line an event, on standard error.
 
-pub(crate) mod stamp;
 mod writer;
 
 use std::{
@@ -12,6 +11,7 @@ use std::{
 };
 
 use gateway_config::{Log, LogFormat, LogLevel};
+use telemetry::stamp;
 use tracing::{
     Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest,
 };

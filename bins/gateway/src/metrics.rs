@@ -149,7 +149,7 @@ fn row(entry: &Arc<Entry>, has_life: bool) -> Option<Row<'_>> {
     let children = if has_life { entry.rooms.way.children.running().len() } else { 0 };
     let front = entry.rooms.front.counts();
     let life = has_life.then_some(Life { status, children, front });
-    Some(Row { name: server.name(), counts: entry.rooms.counts.as_deref()?, life, sessions })
+    Some(Row { name: server.name(), counts: entry.rooms.counts()?, life, sessions })
 }
 
 /// The gateway itself.

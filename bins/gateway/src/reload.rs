@@ -186,7 +186,10 @@ impl Reloader {
             }
         };
         let mut report = differences::report(&was, &config, &steps);
-        report.settings.retain(|setting| !needs_restart.contains(setting));
+        let is_kept = |setting: &str, key: &str| {
+            setting.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        report.settings.retain(|setting| !needs_restart.iter().any(|key| is_kept(setting, key)));
         report.needs_restart = needs_restart;
         let is_other = |a: &Option<TlsAcceptor>, b: &Option<TlsAcceptor>| match (a, b) {
             (Some(a), Some(b)) => !Arc::ptr_eq(a.config(), b.config()),

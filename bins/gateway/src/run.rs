@@ -15,6 +15,9 @@ use std::{
     process::ExitCode,
 };
 
+use telemetry::Audit;
+use tracing::warn;
+
 use crate::cli::Command;
 
 /// Runs a command.
@@ -35,6 +38,15 @@ pub fn fail(words: &str, code: u8) -> ExitCode {
     // Where standard error is gone, the exit code has to do.
     writeln!(io::stderr(), "gateway: {words}").ok();
     ExitCode::from(code)
+}
+
+/// Lets what is left of an audit log be written.
+pub(crate) async fn flush(audit: Option<Audit>) {
+    if let Some(audit) = audit
+        && let Err(error) = tokio::task::spawn_blocking(move || audit.flush()).await
+    {
+        warn!(%error, "the end of the audit log may not be written");
+    }
 }
 
 /// Writes to standard output.  A reader that has seen enough, as `head` has, is no failure.

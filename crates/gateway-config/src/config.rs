@@ -62,6 +62,8 @@ pub struct Config {
     pub log: Log,
     /// Whether what passes is counted, for Prometheus.
     pub metrics: bool,
+    /// Where it is written down who asked what; nowhere, unless somebody says.
+    pub audit: Option<Audit>,
     /// What bounds us.
     pub limits: Limits,
     /// How long things may take.
@@ -143,6 +145,25 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// An audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Audit {
+    /// The file.
+    pub file: PathBuf,
+    /// How many bytes of lines may wait to be written.
+    pub queue_bytes_max: usize,
+    /// How long a request waits that cannot be written down.
+    pub wait_timeout: Duration,
+}
+
+impl Audit {
+    /// To this file, with the usual bounds: 4 MiB, 5 s.
+    pub fn to(file: PathBuf) -> Self {
+        Self { file, queue_bytes_max: 4 << 20, wait_timeout: Duration::from_secs(5) }
+    }
+}
+
 /// One token that lets somebody in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -222,6 +243,7 @@ impl Default for Config {
             compat: Compat::default(),
             log: Log::default(),
             metrics: false,
+            audit: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             watch: true,

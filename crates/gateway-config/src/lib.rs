@@ -58,7 +58,7 @@ mod words;
 pub use crate::{
     check::ExposureError,
     config::{
-        Config, Control, Given, Listen, ListenError, Log, PORT, StateDir, Tls, TokenEntry,
+        Audit, Config, Control, Given, Listen, ListenError, Log, PORT, StateDir, Tls, TokenEntry,
         TokenScope, TokenSecret,
     },
     dialect::Dialect,

@@ -45,6 +45,7 @@ pub fn reference() -> String {
         ("`gateway.tls`", Scope::Tls),
         ("`gateway.tokens.NAME`", Scope::Token),
         ("`gateway.log`", Scope::Log),
+        ("`gateway.audit`", Scope::Audit),
         ("`gateway.limits`", Scope::Limits),
         ("`gateway.timeouts`", Scope::Timeouts),
         ("`gateway.aggregate`", Scope::Aggregate),

@@ -25,6 +25,7 @@ pub(crate) enum Scope {
     Tls,
     Token,
     Log,
+    Audit,
     Limits,
     Timeouts,
     Server,
@@ -129,6 +130,12 @@ const GATEWAY: &[Row] = &[
         "`false`",
         "Whether what passes is counted, and `/metrics` says it to Prometheus: see [OPERATIONS.md](OPERATIONS.md#metrics).",
     ),
+    (
+        "audit",
+        "object",
+        "",
+        "Where it is written down who asked what of which server: see [OPERATIONS.md](OPERATIONS.md#the-audit-log).",
+    ),
     ("limits", "object", "", "What bounds the gateway."),
     ("timeouts", "object", "", "How long things may take."),
     ("aggregate", "object", "", "How all servers are offered as one, at `/mcp` and `/sse`."),
@@ -188,6 +195,22 @@ const TOKEN: &[Row] = &[
 const LOG: &[Row] = &[
     ("format", "`text`, `json`", "`text`", "For people, or one JSON object a line."),
     ("level", "`error`, `warn`, `info`, `debug`, `trace`", "`info`", "This and everything graver."),
+];
+
+const AUDIT: &[Row] = &[
+    (
+        "file",
+        "path",
+        "required",
+        "The file that lines are added to; made with mode 0600, and made anew where it was moved away.",
+    ),
+    ("queueBytesMax", "size", "`4MiB`", "Lines that wait to be written; beyond, requests wait."),
+    (
+        "wait",
+        "duration",
+        "`5s`",
+        "How long a request waits that cannot be written down; then it is refused.",
+    ),
 ];
 
 const SERVER: &[Row] = &[
@@ -392,6 +415,7 @@ impl Scope {
             Self::Tls => TLS,
             Self::Token => TOKEN,
             Self::Log => LOG,
+            Self::Audit => AUDIT,
             Self::Server => SERVER,
             Self::Tools => TOOLS,
             Self::Filter => FILTER,

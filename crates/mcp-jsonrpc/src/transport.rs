@@ -63,7 +63,7 @@ use crate::{Id, ProtocolVersion};
 pub use ear::Ear;
 pub use error::{ErrorKind, TransportError};
 pub use event::{Endpoint, Event, EventId, EventStream, SessionId};
-pub use exchange::{Caller, Exchange, Opening, Reply};
+pub use exchange::{Caller, Exchange, Opening, Reply, Trail};
 pub use inbox::{Inbox, InboxMax};
 pub use reason::{abandon, reason};
 

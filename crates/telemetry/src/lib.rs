@@ -2,18 +2,21 @@
 //!
 //! [`Observed`] is a transport around a transport: every request goes through it, over whichever
 //! wire and in whichever era, and so does its answer.  What it sees is counted in [`Counts`], of
-//! which [`text`] makes what Prometheus reads.
+//! which [`text`] makes what Prometheus reads, and written down in an [`Audit`] log.
 //!
-//! Nothing is looked up and nothing is locked for a request, and what is kept does not grow with
-//! the requests: a server has so many numbers from its beginning to its end.
+//! To be counted nothing is looked up and nothing locked for a request, and what is kept does not
+//! grow with the requests: a server has so many numbers from its beginning to its end.
 
+mod audit;
 pub mod counts;
 mod method;
 mod observed;
 mod outcome;
+pub mod stamp;
 pub mod text;
 
+pub use audit::{Audit, AuditOptions, Refused};
 pub use counts::Counts;
 pub use method::Method;
-pub use observed::{Observed, Watch};
+pub use observed::{Observed, Place, Watch};
 pub use outcome::Outcome;

@@ -55,6 +55,24 @@ impl Method {
         NAMES.get(self.0).copied().unwrap_or("other")
     }
 
+    /// Whether it concerns what a server has and does, so that it is worth being written down who
+    /// asked for it.
+    pub(crate) fn is_content(self) -> bool {
+        self.target().is_some()
+    }
+
+    /// The parameter that says what it is about, of those that concern content.
+    pub(crate) fn target(self) -> Option<&'static str> {
+        Some(match self.as_str() {
+            "tools/call" | "prompts/get" => "name",
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+            "completion/complete" => "ref",
+            "tasks/list" => "cursor",
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => "taskId",
+            _ => return None,
+        })
+    }
+
     /// Its place among all.
     pub(crate) fn index(self) -> usize {
         self.0

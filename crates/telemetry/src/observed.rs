@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -12,12 +12,15 @@ use mcp_jsonrpc::{
     Era, Id, Kind, Message, ProtocolVersion,
     transport::{
         Caller, Endpoint, Event, EventId, EventStream, Exchange, Opening, Reply, Session,
-        SessionId, Transport, TransportError,
+        SessionId, Trail, Transport, TransportError,
     },
 };
 use tokio::time::Instant;
 
-use crate::{Counts, Method, Outcome};
+use crate::{
+    Audit, Counts, Method, Outcome,
+    audit::{self, Line},
+};
 
 /// Looks at what goes through another transport, and changes nothing of it.
 #[derive(Debug)]
@@ -28,15 +31,36 @@ pub struct Observed {
 
 /// Where what is seen of one server goes.
 #[derive(Clone, Debug)]
-pub struct Watch {
-    counts: Arc<Counts>,
+pub struct Watch(Arc<Goal>, Place);
+
+#[derive(Debug)]
+struct Goal {
+    /// The server, as it may be named.
+    server: Arc<str>,
+    counts: Option<Arc<Counts>>,
+    audit: Option<Audit>,
+}
+
+/// Between what it is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between clients and the one server that they mean.
+    Server,
+    /// Between clients and many servers as one: what comes to one of these is seen there.
+    Door,
+    /// Between these and one of them.
+    Member,
 }
 
 #[derive(Debug)]
 struct ObservedSession {
     inner: Arc<dyn Session>,
     watch: Watch,
+    id: OnceLock<SessionId>,
 }
+
+/// Who begins a session, and what the client says it is.
+type Beginning = (Caller, Option<Box<str>>);
 
 /// One request, from when it came until it is over.  Dropped before, it was taken back.
 struct Asked {
@@ -45,6 +69,9 @@ struct Asked {
     is_modern: bool,
     began: Instant,
     is_over: bool,
+    /// How it came to be here, if it is to be seen elsewhere as well.
+    trail: Option<Arc<Trail>>,
+    line: Option<Box<Line>>,
 }
 
 /// What is said to one request, while it is said.
@@ -61,7 +88,7 @@ struct Listening {
 }
 
 /// A stream that is open.
-struct OpenStream(Arc<Counts>);
+struct OpenStream(Option<Arc<Counts>>);
 
 // === impl Observed ===
 
@@ -71,18 +98,19 @@ impl Observed {
         Self { inner, watch }
     }
 
-    fn wrap(&self, inner: Arc<dyn Session>) -> Arc<dyn Session> {
-        Arc::new(ObservedSession { inner, watch: self.watch.clone() })
+    fn wrap(&self, inner: Arc<dyn Session>, id: Option<&SessionId>) -> Arc<dyn Session> {
+        let id = id.cloned().map_or_else(OnceLock::new, OnceLock::from);
+        Arc::new(ObservedSession { inner, watch: self.watch.clone(), id })
     }
 }
 
 impl Transport for Observed {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Session>, TransportError>> {
-        async move { self.inner.open(opening).await.map(|inner| self.wrap(inner)) }.boxed()
+        async move { self.inner.open(opening).await.map(|inner| self.wrap(inner, None)) }.boxed()
     }
 
     fn find(&self, id: &SessionId, caller: &Caller) -> Result<Arc<dyn Session>, TransportError> {
-        self.inner.find(id, caller).map(|inner| self.wrap(inner))
+        self.inner.find(id, caller).map(|inner| self.wrap(inner, Some(id)))
     }
 
     fn is_light(&self) -> bool {
@@ -99,20 +127,28 @@ impl Session for ObservedSession {
         self.inner.endpoint()
     }
 
-    fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
-        self.watch.counts.came(exchange.message.as_bytes().len());
+    fn send(&self, mut exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
+        self.watch.came(&exchange.message);
         if exchange.message.kind() != Kind::Request {
             return self.inner.send(exchange);
         }
-        let mut asked = Asked::new(&self.watch, &exchange);
+        let mut asked = self.asked(&mut exchange);
+        let beginning = self.beginning(&exchange);
         async move {
-            match self.inner.send(exchange).await {
+            let reply = match self.watch.admit(asked.method).await {
+                Ok(()) => self.inner.send(exchange).await,
+                Err(refused) => Err(refused),
+            };
+            match reply {
                 Ok(Reply::Single(answer)) => {
                     asked.hear(&answer);
+                    if let Some(beginning) = beginning.filter(|_| answer.kind() == Kind::Response) {
+                        self.begun(&beginning);
+                    }
                     Ok(Reply::Single(answer))
                 }
                 Ok(Reply::Stream(events)) => {
-                    let open = OpenStream::new(&self.watch.counts);
+                    let open = OpenStream::new(&self.watch);
                     Ok(Reply::Stream(Saying { events, asked, _open: open }.boxed()))
                 }
                 Ok(Reply::Accepted) => {
@@ -120,7 +156,7 @@ impl Session for ObservedSession {
                     Ok(Reply::Accepted)
                 }
                 Err(error) => {
-                    asked.end(Outcome::of_error(&error));
+                    asked.fail(&error);
                     Err(error)
                 }
             }
@@ -131,7 +167,7 @@ impl Session for ObservedSession {
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {
         async move {
             let events = self.inner.listen(after).await?;
-            Ok(Listening { events, open: OpenStream::new(&self.watch.counts) }.boxed())
+            Ok(Listening { events, open: OpenStream::new(&self.watch) }.boxed())
         }
         .boxed()
     }
@@ -149,40 +185,157 @@ impl Session for ObservedSession {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
+        if self.watch.1 != Place::Member
+            && let Some(audit) = &self.watch.0.audit
+            && let Some(id) = self.id.get().cloned().or_else(|| self.inner.endpoint().session)
+        {
+            let of = (audit, &*self.watch.0.server);
+            audit::session(of, "session_ended", None, (Some(&id), None));
+        }
         self.inner.close()
+    }
+}
+
+impl ObservedSession {
+    /// A request that is sent now, seen from here.
+    fn asked(&self, exchange: &mut Exchange) -> Asked {
+        let (goal, place) = (&self.watch.0, self.watch.1);
+        let method = Method::of(exchange.message.method().unwrap_or_default());
+        let trail = match place {
+            Place::Server => None,
+            Place::Door => {
+                let trail = Trail::new(Arc::clone(&goal.server), self.id.get().cloned());
+                exchange.caller.trail = Some(Arc::new(trail));
+                exchange.caller.trail.clone()
+            }
+            Place::Member => {
+                if let Some(trail) = exchange.caller.trail.as_ref().filter(|_| method.is_content())
+                {
+                    trail.pass();
+                }
+                None
+            }
+        };
+        let is_audited = goal.audit.is_some() && method.is_content();
+        let line = is_audited.then(|| Box::new(Line::new(method, exchange, self.id.get())));
+        let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
+        let (watch, began) = (self.watch.clone(), Instant::now());
+        Asked { watch, method, is_modern, began, is_over: false, trail, line }
+    }
+
+    /// Who begins a session, and with which client, where that is to be written down.
+    fn beginning(&self, exchange: &Exchange) -> Option<Box<Beginning>> {
+        self.watch.0.audit.as_ref().filter(|_| self.watch.1 != Place::Member)?;
+        let is_first = exchange.message.method() == Some("initialize");
+        is_first.then(|| {
+            let client = audit::client_of(&exchange.message);
+            Box::new((exchange.caller.clone(), client))
+        })
+    }
+
+    /// Writes it down.  Before this the session may have no id yet, and must not be asked for it.
+    fn begun(&self, (caller, client): &Beginning) {
+        let Some(audit) = &self.watch.0.audit else { return };
+        let id = self.id.get().cloned().or_else(|| self.inner.endpoint().session);
+        let of = (audit, &*self.watch.0.server);
+        audit::session(of, "session_begun", Some(caller), (id.as_ref(), client.as_deref()));
     }
 }
 
 // === impl Watch ===
 
 impl Watch {
-    /// Counts here.
-    pub fn new(counts: Arc<Counts>) -> Self {
-        Self { counts }
+    /// Counts and writes down what is seen of this server, as far as there is where; none where
+    /// there is neither.
+    pub fn new(
+        server: &Arc<str>,
+        counts: Option<Arc<Counts>>,
+        audit: Option<Audit>,
+        place: Place,
+    ) -> Option<Self> {
+        let server = Arc::clone(server);
+        let is_any = counts.is_some() || audit.is_some();
+        is_any.then(|| Self(Arc::new(Goal { server, counts, audit }), place))
+    }
+
+    /// The same from another place.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Self {
+        Self(Arc::clone(&self.0), place)
+    }
+
+    /// What is counted, if it is.
+    pub fn counts(&self) -> Option<&Arc<Counts>> {
+        self.0.counts.as_ref()
+    }
+
+    /// Waits until what is asked for can be written down, where it has to be.
+    async fn admit(&self, method: Method) -> Result<(), TransportError> {
+        match &self.0.audit {
+            Some(audit) if method.is_content() && self.1 != Place::Door => {
+                audit.admit().await.map_err(|error| error.of(&self.0.server))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What passes here alone is counted by its length.
+    fn lens(&self) -> Option<&Arc<Counts>> {
+        self.counts().filter(|_| self.1 != Place::Door)
+    }
+
+    fn came(&self, message: &Message) {
+        if let Some(counts) = self.lens() {
+            counts.came(message.as_bytes().len());
+        }
+    }
+
+    fn went(&self, message: &Message) {
+        if let Some(counts) = self.lens() {
+            counts.went(message.as_bytes().len());
+        }
     }
 }
 
 // === impl Asked ===
 
 impl Asked {
-    fn new(watch: &Watch, exchange: &Exchange) -> Self {
-        let method = Method::of(exchange.message.method().unwrap_or_default());
-        let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
-        let (watch, began) = (watch.clone(), Instant::now());
-        Self { watch, method, is_modern, began, is_over: false }
-    }
-
     /// Hears what is said to it, which may be the answer.
     fn hear(&mut self, message: &Message) {
-        self.watch.counts.went(message.as_bytes().len());
+        self.watch.went(message);
+        if let Some(line) = &mut self.line {
+            line.received += message.as_bytes().len();
+        }
         if message.is_answer() {
-            self.end(Outcome::of_answer(self.method, message, self.is_modern));
+            let outcome = Outcome::of_answer(self.method, message, self.is_modern);
+            if let (Outcome::Error, Some(line)) = (outcome, &mut self.line) {
+                line.answered(message);
+            }
+            self.end(outcome);
         }
     }
 
+    fn fail(&mut self, error: &TransportError) {
+        if let Some(line) = &mut self.line {
+            line.failed(error);
+        }
+        self.end(Outcome::of_error(error));
+    }
+
     fn end(&mut self, outcome: Outcome) {
-        if !std::mem::replace(&mut self.is_over, true) {
-            self.watch.counts.ended(self.method, outcome, self.began.elapsed());
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        // What has come to one of many servers was seen there.
+        if self.trail.as_ref().is_some_and(|trail| trail.has_passed()) {
+            return;
+        }
+        let (goal, after) = (&self.watch.0, self.began.elapsed());
+        if let Some(counts) = &goal.counts {
+            counts.ended(self.method, outcome, after);
+        }
+        if let (Some(line), Some(audit)) = (&self.line, &goal.audit) {
+            line.end(audit, &goal.server, outcome, after);
         }
     }
 }
@@ -203,7 +356,7 @@ impl Stream for Saying {
         match &event {
             Some(Ok(Event::Message { message, .. })) => self.asked.hear(message),
             Some(Ok(Event::Pause { .. })) => (),
-            Some(Err(error)) => self.asked.end(Outcome::of_error(error)),
+            Some(Err(error)) => self.asked.fail(error),
             // Said all it had to say, and no answer.
             None => self.asked.end(Outcome::Error),
         }
@@ -218,8 +371,10 @@ impl Stream for Listening {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = std::task::ready!(self.events.poll_next_unpin(cx));
-        if let Some(Ok(Event::Message { message, .. })) = &event {
-            self.open.0.went(message.as_bytes().len());
+        if let Some(Ok(Event::Message { message, .. })) = &event
+            && let Some(counts) = &self.open.0
+        {
+            counts.went(message.as_bytes().len());
         }
         Poll::Ready(event)
     }
@@ -228,15 +383,20 @@ impl Stream for Listening {
 // === impl OpenStream ===
 
 impl OpenStream {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.stream_opened();
-        Self(Arc::clone(counts))
+    fn new(watch: &Watch) -> Self {
+        let counts = watch.counts().cloned();
+        if let Some(counts) = &counts {
+            counts.stream_opened();
+        }
+        Self(counts)
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.stream_ended();
+        if let Some(counts) = &self.0 {
+            counts.stream_ended();
+        }
     }
 }
 

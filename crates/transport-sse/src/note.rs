@@ -12,6 +12,8 @@ pub struct Note {
     pub session: Option<SessionId>,
     /// Why it was refused, or went wrong, in full: with the errors behind the error.
     pub reason: Option<String>,
+    /// Whether it was given to a session: whatever came of it is that one's to say.
+    pub carried: bool,
     /// Whether it was refused here, and is no answer of a server's.
     pub refused: bool,
 }

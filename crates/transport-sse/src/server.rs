@@ -265,6 +265,7 @@ impl Server {
         for message in messages {
             let exchange = Exchange::new(message, caller.clone());
             self.0.take(options, &open, (Arc::clone(&session), exchange)).await?;
+            note.carried = true;
         }
         Ok(())
     }

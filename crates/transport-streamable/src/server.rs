@@ -221,6 +221,7 @@ impl Server {
             return Box::pin(self.initialize(exchange, accept, note)).await;
         }
         let session = self.session_for(&session, &caller, version, note).await?;
+        note.carried = true;
         let exchange = Exchange { message, caller, version, carried };
         let Some(asking) = Asking::new(&session, &exchange, accept, &self.options) else {
             return match session.send(exchange).await {
@@ -246,6 +247,7 @@ impl Server {
             at: Arc::clone(&self.at),
         };
         let session = self.transport.open(opening).await.map_err(refused)?;
+        note.carried = true;
         let mut opened = Opened { session: Some(Arc::clone(&session)), tasks: &self.tasks };
         let asking = Asking::new(&session, &exchange, accept, &self.options);
         let reply = session.send(exchange).await.map_err(refused)?;

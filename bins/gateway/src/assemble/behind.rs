@@ -9,6 +9,7 @@ use std::{
 
 use gateway_config::{Config, Remote, ServerConfig, Stdio, Upstream};
 use mcp_jsonrpc::transport::{Transport, switchboard::SwitchboardMax};
+use telemetry::Audit;
 use tracing::warn;
 use transport_sse::http::{HttpClient, HttpOptions, HttpTarget, TargetError, TlsError};
 use transport_stdio::{
@@ -30,6 +31,8 @@ pub struct Behind {
     limits: gateway_config::Limits,
     timeouts: gateway_config::Timeouts,
     http: Mutex<BTreeMap<HttpKey, HttpClient>>,
+    /// Where it is written down who asks what of servers.
+    pub(super) audit: Option<Audit>,
 }
 
 /// The way to one server.
@@ -62,6 +65,15 @@ pub enum BehindError {
         #[source]
         error: TlsError,
     },
+    /// Its audit log cannot be opened.
+    #[error("the audit log {path}: {error}; say in `gateway.audit` where else")]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: std::io::Error,
+    },
     /// The system gives no random numbers for keys.
     #[error(transparent)]
     Seal(#[from] seal::SealError),
@@ -76,7 +88,13 @@ impl Behind {
     /// With the bounds of a configuration.
     pub fn new(config: &Config) -> Self {
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
-        Self { limits, timeouts, http: Mutex::default() }
+        Self { limits, timeouts, http: Mutex::default(), audit: None }
+    }
+
+    /// The same, for servers of which it is written down here who asks what.
+    #[must_use]
+    pub fn audited(self, audit: Option<Audit>) -> Self {
+        Self { audit, ..self }
     }
 
     /// What of the whole configuration decides how a server is reached, in a form that can be

@@ -19,6 +19,7 @@ use mcp_jsonrpc::{
 };
 use router::server::Server;
 use seal::{Clock, Keyring, SealError};
+use telemetry::{Audit, Place, Watch};
 use transport_stdio::client::Children;
 
 use super::{Rooms, Way, entry, front, shape, sse_options};
@@ -60,7 +61,7 @@ type Treatment = (
 pub(crate) fn joints(
     config: &Config,
     servers: &BTreeMap<String, Arc<Entry>>,
-    standing: &Joints,
+    (standing, audit): (&Joints, Option<&Audit>),
 ) -> Result<(Joints, Vec<Change>), SealError> {
     let (mut joints, mut changes) = (Joints::new(), Vec::new());
     for plan in plans(config) {
@@ -78,10 +79,10 @@ pub(crate) fn joints(
         let treatment = super::options(config, &alike);
         let rooms = match standing {
             Some(joint) => joint.entry.rooms.clone(),
-            None => rooms(config, &alike, &aggregate, &treatment),
+            None => rooms(config, &alike, &aggregate, (&treatment, audit)),
         };
         // Its shapes are those of its members.
-        let outermost: Arc<dyn Transport> = Arc::new(rooms.front.clone());
+        let outermost = rooms.observed(Arc::new(rooms.front.clone()));
         let sse_options = sse_options(config, &alike);
         let sse = match standing {
             Some(joint) => Arc::clone(&joint.entry.sse),
@@ -125,7 +126,7 @@ fn rooms(
     config: &Config,
     alike: &ServerConfig,
     aggregate: &Aggregate,
-    options: &router::server::Options,
+    (options, audit): (&router::server::Options, Option<&Audit>),
 ) -> Rooms {
     let pin = BehindOptions { pin: Some(Era::Legacy), ..BehindOptions::default() };
     let behind = Behind::new(Arc::new(aggregate.clone()), &alike.name, pin);
@@ -133,7 +134,9 @@ fn rooms(
     let transport = Arc::clone(&way.transport);
     let server = Server::new(&alike.name, transport, options.clone());
     let front = front(config, Some(alike), Arc::new(server.clone()));
-    Rooms { front, server, way, counts: super::counts(config) }
+    let counts = super::counts(config);
+    let watch = Watch::new(server.name(), counts, audit.cloned(), Place::Door);
+    Rooms { front, server, way, watch }
 }
 
 fn plans(config: &Config) -> Vec<Plan<'_>> {

@@ -71,11 +71,12 @@ pub(crate) fn next(
     config: &Config,
     is_touched: impl Fn(&ServerConfig) -> bool,
 ) -> Result<Next, BehindError> {
-    let behind = Behind::new(config);
+    let behind = Behind::new(config).audited(door.audit.clone());
     let rooms_differ = Behind::settings(was) != Behind::settings(config);
     let fronts_differ = fronts_differ(was, config);
     let mut next = empty(config, door.began, door.draining.clone());
     next.counts.clone_from(&door.counts);
+    next.audit.clone_from(&door.audit);
     let mut steps = Vec::new();
     for server in config.enabled() {
         let name = server.name.clone();
@@ -128,7 +129,8 @@ pub(crate) fn next(
     let gone = door.servers.iter().filter(|(name, _)| !next.servers.contains_key(*name));
     steps.extend(gone.map(|(name, entry)| (name.clone(), Step::Remove(Arc::clone(entry)))));
     next.removed = removed(door, &next.servers);
-    let (joints, changes) = joints::joints(config, &next.servers, &door.joints)?;
+    let (joints, changes) =
+        joints::joints(config, &next.servers, (&door.joints, door.audit.as_ref()))?;
     next.joints = joints;
     Ok(Next { door: next, steps, changes })
 }

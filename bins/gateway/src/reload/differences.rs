@@ -30,6 +30,10 @@ pub(super) fn keep_what_cannot_change(was: &Config, config: &mut Config) -> Vec<
         kept.push("gateway.metrics");
         config.metrics = was.metrics;
     }
+    if config.audit != was.audit {
+        kept.push("gateway.audit");
+        config.audit.clone_from(&was.audit);
+    }
     kept.into_iter().map(str::to_owned).collect()
 }
 

@@ -106,6 +106,7 @@ async fn open(serve: &Serve, config: Config, files: BTreeSet<PathBuf>) -> Result
     stop.cancel();
     tasks.close();
     tasks.wait().await;
+    run::flush(house.door().audit.clone()).await;
     match failed {
         Some(name) => Err(format!("server `{name}` is required and cannot be started")),
         None => {

@@ -11,6 +11,7 @@ use mcp_jsonrpc::{
     Era,
     transport::{Caller, Transport},
 };
+use telemetry::Audit;
 use transport_sse::http::{HttpClient, HttpTarget};
 use transport_stdio::server::{ServeMax, serve};
 
@@ -28,7 +29,7 @@ const CLIENT_GONE: &str = "its client has left";
 
 /// What is ended when the client has left.
 enum Ending {
-    Server(assemble::Rooms),
+    Server(assemble::Rooms, Option<Audit>),
     House(Box<Door>),
     Remote(Front, Arc<era::behind::Behind>),
 }
@@ -59,7 +60,7 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
         Some(name) => configured(stdio, name).map_err(wrong)?,
         None => many(stdio).map_err(wrong)?,
     };
-    if let Ending::Server(rooms) = &end {
+    if let Ending::Server(rooms, _) = &end {
         // Its client is there already: the server need not wait for what it says first.
         rooms.server.start();
     }
@@ -67,8 +68,14 @@ async fn offer(stdio: &Stdio) -> Result<(), (String, u8)> {
     let served = serve(transport, (input, output), Caller::anonymous(), ServeMax::default());
     let served = served.await.map_err(|error| (error.to_string(), 1));
     match end {
-        Ending::Server(rooms) => rooms.shut_down(Duration::ZERO, CLIENT_GONE).await,
-        Ending::House(door) => door.shut_down(Duration::ZERO).await,
+        Ending::Server(rooms, audit) => {
+            rooms.shut_down(Duration::ZERO, CLIENT_GONE).await;
+            run::flush(audit).await;
+        }
+        Ending::House(door) => {
+            door.shut_down(Duration::ZERO).await;
+            run::flush(door.audit.clone()).await;
+        }
         Ending::Remote(front, behind) => {
             front.shut_down(Duration::ZERO).await;
             behind.shut_down().await;
@@ -89,9 +96,10 @@ fn configured(stdio: &Stdio, name: &str) -> Result<(Arc<dyn Transport>, Ending),
         let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
         format!("there is no server `{name}`; there is {}", names.join(", "))
     })?;
-    let rooms = assemble::rooms(&config, server, &Behind::new(&config));
-    let rooms = rooms.map_err(|error| error.to_string())?;
-    Ok((assemble::outermost(&config, server, &rooms), Ending::Server(rooms)))
+    let audit = assemble::audit(&config).map_err(|error| error.to_string())?;
+    let behind = Behind::new(&config).audited(audit.clone());
+    let rooms = assemble::rooms(&config, server, &behind).map_err(|error| error.to_string())?;
+    Ok((assemble::outermost(&config, server, &rooms), Ending::Server(rooms, audit)))
 }
 
 /// Many servers of the configuration, started by this process and for it alone.

@@ -75,6 +75,8 @@ async fn survey(tools: &Tools) -> Result<Survey, String> {
         let names: Vec<&str> = config.servers.keys().map(String::as_str).collect();
         return Err(format!("there is no server `{server}`; there is {}", names.join(", ")));
     }
+    // Nobody asks anything of a server here.
+    config.audit = None;
     config.aggregate.member_wait_timeout = Duration::from_secs(tools.wait.max(1));
     let (door, name) = assemble::opened(config, tools.group.as_deref())?;
     let joint = door.joint(&name).ok_or("there is no server to ask")?;

@@ -11,6 +11,7 @@
 
 mod aggregate;
 mod asked;
+mod audit;
 mod bounds;
 mod cli;
 mod client;

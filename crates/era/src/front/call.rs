@@ -110,6 +110,8 @@ impl Call {
             message = up::as_task(&message).map_err(unwritten)?;
         }
         let mut exchange = pooled.exchange(message);
+        // Who opened the session may have called from elsewhere.
+        exchange.caller.clone_from(&self.request.caller);
         let fields = self.request.carried.iter();
         // Those of 2026-07-28 mirror a body that is another one now.
         let others = fields.filter(|(name, _)| !name.to_ascii_lowercase().starts_with("mcp-"));

@@ -1,7 +1,7 @@
 //! Our own schema: `gateway` and `mcpServers`.
 
 use crate::{
-    config::{Config, Control, Given, Listen, Log, StateDir, Tls, TokenScope},
+    config::{Audit, Config, Control, Given, Listen, Log, StateDir, Tls, TokenScope},
     dialect::entry,
     file::{Node, Value, join},
     group,
@@ -77,6 +77,7 @@ fn rest(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     }
     let metrics = cx.flag(object, "metrics");
     cx.set("gateway.metrics", &mut config.metrics, metrics);
+    audit(cx, object, config);
     if let Some(mut inner) = cx.inner(object, "limits") {
         config.limits.read(cx, &mut inner, "gateway.limits");
         cx.finish(inner, Scope::Limits);
@@ -116,6 +117,25 @@ fn control(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
     let is_off = read.value == cx.env.base().join("off");
     let read = read.map(|path| if is_off { Control::Off } else { Control::At(path) });
     cx.set("gateway.control", &mut config.control, Some(read));
+}
+
+fn audit(cx: &mut Cx<'_>, object: &mut Object<'_>, config: &mut Config) {
+    let Some(mut inner) = cx.inner(object, "audit") else { return };
+    let file = cx.path(&mut inner, "file");
+    let (queue, wait) = (cx.size(&mut inner, "queueBytesMax"), cx.duration(&mut inner, "wait"));
+    let (path, place, complete) = (inner.path.clone(), inner.place, inner.has("file"));
+    cx.finish(inner, Scope::Audit);
+    let Some(file) = file else {
+        if !complete {
+            cx.problem((&path, Some(place)), "want `file`: where lines are added", None);
+        }
+        return;
+    };
+    let mut audit = Audit::to(file.value.clone());
+    cx.set("gateway.audit.file", &mut audit.file, Some(file));
+    cx.set("gateway.audit.queueBytesMax", &mut audit.queue_bytes_max, queue);
+    cx.set("gateway.audit.wait", &mut audit.wait_timeout, wait);
+    config.audit = Some(audit);
 }
 
 fn log(cx: &mut Cx<'_>, object: &mut Object<'_>, log: &mut Log) {

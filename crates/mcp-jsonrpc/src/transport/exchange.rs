@@ -1,10 +1,17 @@
 //! One message on its way, and what came back.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures::StreamExt;
 
-use super::{ErrorKind, Event, EventStream, TransportError};
+use super::{ErrorKind, Event, EventStream, SessionId, TransportError};
 use crate::{Era, Message, ProtocolVersion};
 
 /// How a session begins.
@@ -42,12 +49,28 @@ pub enum Reply {
 }
 
 /// Who is behind a message, as far as the front door could tell.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// It is the same caller wherever it calls from, and by whichever way.
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The subject of the token; none for a caller that needed no token.
     pub subject: Option<Arc<str>>,
     /// What the token allows.
     pub scopes: Arc<[Box<str>]>,
+    /// Where it calls from this time, for who writes that down.
+    pub address: Option<Arc<str>>,
+    /// By which way its request came, where that is to be known of it.
+    pub trail: Option<Arc<Trail>>,
+}
+
+/// How a request came to one of many servers that are one in front, for who sees it at both ends.
+#[derive(Debug)]
+pub struct Trail {
+    /// The door it came in by.
+    pub at: Arc<str>,
+    /// The session it is of there.
+    pub session: Option<SessionId>,
+    passed: AtomicBool,
 }
 
 impl Opening {
@@ -77,12 +100,43 @@ impl Exchange {
 impl Caller {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self { subject: None, scopes: Arc::from([]) }
+        Self { subject: None, scopes: Arc::from([]), address: None, trail: None }
     }
 
     /// Somebody by this name, without scopes.
     pub fn named(subject: impl Into<Arc<str>>) -> Self {
-        Self { subject: Some(subject.into()), scopes: Arc::from([]) }
+        Self { subject: Some(subject.into()), ..Self::anonymous() }
+    }
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.subject, &self.scopes) == (&other.subject, &other.scopes)
+    }
+}
+
+impl Eq for Caller {}
+
+impl Hash for Caller {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.subject, &self.scopes).hash(state);
+    }
+}
+
+impl Trail {
+    /// Of a request that has come in by this door, in this session.
+    pub fn new(at: Arc<str>, session: Option<SessionId>) -> Self {
+        Self { at, session, passed: AtomicBool::new(false) }
+    }
+
+    /// Notes that it has come to a server.
+    pub fn pass(&self) {
+        self.passed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has come to one.
+    pub fn has_passed(&self) -> bool {
+        self.passed.load(Ordering::Relaxed)
     }
 }
 

@@ -17,6 +17,10 @@ fn answer(result: serde_json::Value) -> Message {
     Message::response(&Id::Number(1.into()), &result).unwrap()
 }
 
+fn watch(counts: &Arc<Counts>) -> Watch {
+    Watch::new(&"a".into(), Some(Arc::clone(counts)), None, Place::Server).unwrap()
+}
+
 /// A session that answers each call as its tool's name says.
 async fn session(counts: &Arc<Counts>) -> Arc<dyn Session> {
     let transport = from_fn(async |exchange: Exchange| {
@@ -39,7 +43,7 @@ async fn session(counts: &Arc<Counts>) -> Arc<dyn Session> {
             other => panic!("{other}"),
         }
     });
-    let observed = Observed::new(Arc::new(transport), Watch::new(Arc::clone(counts)));
+    let observed = Observed::new(Arc::new(transport), watch(counts));
     let opening = Opening { caller: Caller::anonymous(), version: None, at: "/a/mcp".into() };
     observed.open(opening).await.unwrap()
 }

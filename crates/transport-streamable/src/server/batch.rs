@@ -53,6 +53,7 @@ impl Server {
         let session = self.session_for(&fields.session, &caller, version, note).await?;
         // What was agreed on counts; what a request says of it may be left out.
         objects(session.version())?;
+        note.carried = true;
 
         let (mut asked, mut ids) = (Vec::new(), Vec::new());
         for message in messages {

@@ -64,6 +64,7 @@ impl Server {
             }
             Err(error) => return Err(Refusal::of_modern(&error, &method)),
         };
+        note.carried = true;
         let id = message.id().cloned();
         let exchange =
             Exchange { message, caller, version: Some(VERSION), carried: fields.carried };
