@@ -20,7 +20,7 @@ use crate::{
     args::Args,
     client::{Session, Target, Wire},
     error::{Failure, Result},
-    plan::{Leg, Plan},
+    plan::{Extra, Leg, Plan},
     rpc::{Ask, REVISION_BEFORE},
     stack::{Stack, Wanted},
 };
@@ -34,7 +34,8 @@ const MANY: u64 = 2300;
 const TOLERANCE_PERCENT: f64 = 5.0;
 
 /// The options that take a value.
-pub(crate) const VALUED: [&str; 5] = ["--gateway", "--figures", "--toolchain", "--libc", "--only"];
+pub(crate) const VALUED: [&str; 6] =
+    ["--gateway", "--figures", "--toolchain", "--libc", "--only", "--with"];
 /// The options that take none.
 pub(crate) const FLAGS: [&str; 1] = ["--bless"];
 
@@ -100,17 +101,27 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     let toolchain = args.text("--toolchain").ok_or_else(|| missing("--toolchain"))?;
     let gateway = PathBuf::from(args.text("--gateway").ok_or_else(|| missing("--gateway"))?);
     let only = args.list::<String>("--only")?;
+    let leg = match args.text("--with") {
+        None => Leg::Gateway,
+        Some("metrics") => Leg::Priced(Extra::Metrics),
+        Some("audit") => Leg::Priced(Extra::Audit),
+        Some(_) => return Err(Failure::Usage("--with takes metrics or audit".to_owned())),
+    };
     let machine = machine(args.text("--libc").unwrap_or("a libc that is not known"));
     let mut found = BTreeMap::new();
     for kind in &KINDS {
         if only.as_ref().is_none_or(|names| names.iter().any(|it| it == kind.name)) {
-            let one = count(kind, &gateway).await?;
+            let one = count((kind, leg), &gateway).await?;
             crate::say(&format!(
                 "{}: {} instructions a call, {} of them its own",
                 kind.name, one.all, one.own
             ));
             found.insert(kind.name.to_owned(), one);
         }
+    }
+    if leg != Leg::Gateway {
+        // What is kept is of a gateway with nothing switched on.
+        return Ok(());
     }
     let found = Kept { toolchain: toolchain.to_owned(), machine, instructions: found };
     if args.flag("--bless") {
@@ -204,21 +215,21 @@ impl fmt::Display for Verdict {
     }
 }
 
-async fn count(kind: &Kind, gateway: &Path) -> Result<Instructions> {
-    let few = once(kind, gateway, FEW).await?;
-    let many = once(kind, gateway, MANY).await?;
+async fn count(of: (&Kind, Leg), gateway: &Path) -> Result<Instructions> {
+    let few = once(of, gateway, FEW).await?;
+    let many = once(of, gateway, MANY).await?;
     let each = |many: u64, few: u64| many.saturating_sub(few) / (MANY - FEW);
     Ok(Instructions { own: each(many.own, few.own), all: each(many.all, few.all) })
 }
 
 /// Counts one whole run of the gateway with so many calls.
-async fn once(kind: &Kind, gateway: &Path, calls: u64) -> Result<Counted> {
+async fn once((kind, leg): (&Kind, Leg), gateway: &Path, calls: u64) -> Result<Counted> {
     let folder = tempfile::tempdir().map_err(Failure::io("a temporary folder"))?;
     let (counts, script) = (folder.path().join("counts"), folder.path().join("gateway"));
     callgrind::wrap(gateway, &counts, &script)?;
     let plan = Plan::patient(script)?;
     let servers = if kind.all { 2 } else { 1 };
-    let wanted = Wanted { servers, ..Wanted::of(Leg::Gateway, kind.front, kind.behind) };
+    let wanted = Wanted { servers, ..Wanted::of(leg, kind.front, kind.behind) };
     let mut stack = Stack::start(&plan, wanted, folder.path()).await?;
     if let Err(cause) = ask(kind, &plan, &stack, calls).await {
         return Err(stack.explain(cause));

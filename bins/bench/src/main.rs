@@ -74,7 +74,7 @@ usage: gateway-bench [run] [OPTIONS]       measure, and print a report
                            [--strip /PREFIX] [--port N] [--until-eof]
        gateway-bench relay --kind stdio-shared [--child modern-stdio] [--lie …] [--port N] [--until-eof]
        gateway-bench guard --gateway PATH --figures FILE --toolchain TEXT [--libc TEXT]
-                           [--only W1,W3,W4,W5,E4,aggregate] [--bless]
+                           [--only W1,W3,W4,W5,E4,aggregate] [--with metrics|audit] [--bless]
                                            count instructions under valgrind, beside those that were kept";
 
 fn main() -> ExitCode {
