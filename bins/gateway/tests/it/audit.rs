@@ -93,7 +93,7 @@ fn a_call_is_a_line() {
     let it = Audited::start(json!({ "demo": { "type": "demo" } }), None);
     let session = it.begin("/demo/mcp");
     let begun = it.line(&json!({ "event": "session_begun" }));
-    let end = &session[session.len() - 6..];
+    let end = session.get(session.len() - 6..).unwrap();
     assert_eq!(
         (&begun["server"], &begun["caller"], &begun["address"], &begun["session"]),
         (&json!("demo"), &json!("laptop"), &json!("127.0.0.1"), &json!(end))
@@ -193,7 +193,7 @@ fn every_wire_has_its_lines() {
 fn a_call_among_many_names_its_server() {
     let it = Audited::start(json!({ "one": { "type": "demo" }, "two": { "type": "demo" } }), None);
     let session = it.begin("/mcp");
-    let end = &session[session.len() - 6..];
+    let end = session.get(session.len() - 6..).unwrap();
     it.line(&json!({ "event": "session_begun", "server": "(all)", "session": end }));
     it.call("/mcp", &session, "two__echo", &json!({ "message": "x" }));
     let line = it.line(&json!({ "event": "request", "outcome": "ok" }));
