@@ -230,14 +230,12 @@ impl Session for Talking {
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
-        async move {
-            match exchange.message.kind() {
-                Kind::Request => self.0.ask(exchange).await,
-                Kind::Notification => self.0.tell(exchange).await,
-                Kind::Response | Kind::Error => self.0.reply(exchange).await,
-            }
+        // Each in a box of its own size: that of a call is copied with each call.
+        match exchange.message.kind() {
+            Kind::Request => self.0.ask(exchange).boxed(),
+            Kind::Notification => self.0.tell(exchange).boxed(),
+            Kind::Response | Kind::Error => self.0.reply(exchange).boxed(),
         }
-        .boxed()
     }
 
     fn listen(&self, _: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {

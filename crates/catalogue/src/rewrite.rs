@@ -15,8 +15,9 @@ const UIS: [&str; 2] = ["ui/resourceUri", "openai/outputTemplate"];
 /// Where `_meta` of a message names the task it is about (2025-11-25, tasks).
 const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// What there has to be in a message for anything of it to be moved.
-static SIGNS: LazyLock<[Finder<'static>; 4]> =
-    LazyLock::new(|| ["uri\"", "Uri\"", "outputTemplate\"", "taskId\""].map(Finder::new));
+static SIGNS: LazyLock<[Finder<'static>; 3]> =
+    // `uri` and `…Uri`.
+    LazyLock::new(|| ["ri\"", "outputTemplate\"", "taskId\""].map(Finder::new));
 
 /// One server's addresses and ids, as they are written here.
 struct Moving<'a> {

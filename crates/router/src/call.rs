@@ -5,7 +5,7 @@
 //! answer nobody reads any more is read here to its end.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     error::Error,
     fmt,
     pin::Pin,
@@ -19,7 +19,7 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream};
 use mcp_jsonrpc::{
-    Id, RpcError,
+    Id, Message, RpcError,
     transport::{ErrorKind, Event, EventStream, Inbox, InboxMax, Reply, TransportError, abandon},
 };
 use tokio::time::Instant;
@@ -53,17 +53,19 @@ impl Default for CallTimeouts {
 pub(crate) struct Calls(Arc<Table>);
 
 struct Table {
-    calls: Mutex<HashMap<Id, Call>>,
+    /// A tree: mostly there is one, and ids are chosen by clients.
+    calls: Mutex<BTreeMap<Id, Arc<Call>>>,
     entered: AtomicU64,
     in_flight_max: AtomicUsize,
     inbox: InboxMax,
 }
 
-struct Call {
+/// A request that is being answered.
+pub(crate) struct Call {
     order: u64,
     /// What is said to it from elsewhere than its own reply: questions, and the end.
-    inbox: Arc<Inbox>,
-    clock: Arc<Clock>,
+    inbox: Inbox,
+    clock: Clock,
 }
 
 /// When a call began, and when the server last said something to it.
@@ -77,8 +79,7 @@ struct Clock {
 struct Place {
     calls: Calls,
     id: Id,
-    inbox: Arc<Inbox>,
-    clock: Arc<Clock>,
+    call: Arc<Call>,
 }
 
 // === impl Calls ===
@@ -96,10 +97,10 @@ impl Calls {
     }
 
     fn enter(&self, id: &Id) -> Result<Place, TransportError> {
-        let inbox = Inbox::new(self.0.inbox);
-        let clock = Arc::new(Clock { began: Instant::now(), last_ms: AtomicU64::new(0) });
+        let inbox = Inbox::empty(self.0.inbox);
+        let clock = Clock { began: Instant::now(), last_ms: AtomicU64::new(0) };
         let order = self.0.entered.fetch_add(1, Ordering::Relaxed);
-        let call = Call { order, inbox: Arc::clone(&inbox), clock: Arc::clone(&clock) };
+        let call = Arc::new(Call { order, inbox, clock });
         let mut calls = self.lock();
         if self.0.in_flight_max.load(Ordering::Relaxed) <= calls.len() {
             let what = format!("{} requests of this session are being answered", calls.len());
@@ -107,14 +108,14 @@ impl Calls {
             return Err(error.hint("wait for one to end before you send another"));
         }
         match calls.entry(id.clone()) {
-            Entry::Vacant(entry) => entry.insert(call),
+            Entry::Vacant(entry) => entry.insert(Arc::clone(&call)),
             Entry::Occupied(_) => {
                 let kind = ErrorKind::Invalid(RpcError::INVALID_REQUEST);
                 let what = format!("a request with the id {id} is still being answered");
                 return Err(TransportError::new(kind, what));
             }
         };
-        Ok(Place { calls: self.clone(), id: id.clone(), inbox, clock })
+        Ok(Place { calls: self.clone(), id: id.clone(), call })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -123,42 +124,41 @@ impl Calls {
 
     /// Takes a request back, if it is still being answered; the server is told why.
     pub(crate) fn cancel(&self, id: &Id, reason: Option<String>) {
-        let call = self.lock().get(id).map(|call| Arc::clone(&call.inbox));
-        if let Some(inbox) = call {
-            inbox.finish(Err(match reason {
+        if let Some(call) = self.get(id) {
+            call.finish(Err(match reason {
                 Some(reason) => cancelled().because(reason),
                 None => cancelled(),
             }));
         }
     }
 
-    /// Where to say something to one of them.
-    pub(crate) fn inbox(&self, id: &Id) -> Option<Arc<Inbox>> {
-        self.lock().get(id).map(|call| Arc::clone(&call.inbox))
+    /// One of them.
+    pub(crate) fn get(&self, id: &Id) -> Option<Arc<Call>> {
+        self.lock().get(id).cloned()
     }
 
     /// Takes all of them back.
     pub(crate) fn cancel_all(&self) {
-        let inboxes: Vec<_> = self.lock().values().map(|call| Arc::clone(&call.inbox)).collect();
-        for inbox in inboxes {
-            inbox.finish(Err(cancelled()));
+        let calls: Vec<_> = self.lock().values().cloned().collect();
+        for call in calls {
+            call.finish(Err(cancelled()));
         }
     }
 
     /// The only call, where there is exactly one.
-    pub(crate) fn only(&self) -> Option<Arc<Inbox>> {
+    pub(crate) fn only(&self) -> Option<Arc<Call>> {
         let calls = self.lock();
         let mut all = calls.values();
         match (all.next(), all.next()) {
-            (Some(call), None) => Some(Arc::clone(&call.inbox)),
+            (Some(call), None) => Some(Arc::clone(call)),
             _ => None,
         }
     }
 
     /// The call that has been there longest.
-    pub(crate) fn oldest(&self) -> Option<Arc<Inbox>> {
+    pub(crate) fn oldest(&self) -> Option<Arc<Call>> {
         let calls = self.lock();
-        calls.values().min_by_key(|call| call.order).map(|call| Arc::clone(&call.inbox))
+        calls.values().min_by_key(|call| call.order).cloned()
     }
 
     /// Notes that the server waits for the client, not the other way round.  For which of the
@@ -173,15 +173,15 @@ impl Calls {
             let calls = self.lock();
             let late = calls
                 .values()
-                .filter_map(|call| Some((Arc::clone(&call.inbox), call.clock.late(timeouts)?)));
+                .filter_map(|call| Some((Arc::clone(call), call.clock.late(timeouts)?)));
             late.collect()
         };
-        for (inbox, error) in late {
-            inbox.finish(Err(error));
+        for (call, error) in late {
+            call.finish(Err(error));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Call>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, Arc<Call>>> {
         self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,6 +189,25 @@ impl Calls {
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Calls").field(&self.len()).finish()
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Says something to it before its answer; hands it back where that is too late or too much.
+    pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
+        self.inbox.push(event)
+    }
+
+    /// The same where what nobody misses gives way: see [`Inbox::press`].
+    pub(crate) fn press(&self, event: Event) -> Result<u64, Event> {
+        self.inbox.press(event)
+    }
+
+    /// Says the last word to it.
+    pub(crate) fn finish(&self, end: Result<Option<Message>, TransportError>) {
+        self.inbox.finish(end);
     }
 }
 
@@ -237,6 +256,9 @@ pub(crate) struct Answering {
     detached: TaskTracker,
 }
 
+/// What a stream says next.
+type Said = Option<Result<Event, TransportError>>;
+
 enum Behind {
     Sent(BoxFuture<'static, Result<Reply, TransportError>>),
     Speaking(EventStream),
@@ -250,17 +272,17 @@ impl Answering {
     pub(crate) fn new(
         calls: &Calls,
         id: &Id,
-        sent: impl Future<Output = Result<Reply, TransportError>> + Send + 'static,
+        sent: BoxFuture<'static, Result<Reply, TransportError>>,
         detached: &TaskTracker,
     ) -> Result<Self, TransportError> {
         let place = Some(calls.enter(id)?);
-        Ok(Self { behind: Behind::Sent(sent.boxed()), place, detached: detached.clone() })
+        Ok(Self { behind: Behind::Sent(sent), place, detached: detached.clone() })
     }
 
     /// Says something to it before its answer; hands it back where that is too late or too much.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         match &self.place {
-            Some(place) => place.inbox.push(event),
+            Some(place) => place.call.push(event),
             None => Err(event),
         }
     }
@@ -295,6 +317,16 @@ impl Answering {
         }
     }
 
+    /// What was said to it from elsewhere, or last, which ends it.
+    fn hear(&mut self, said: Said) -> Said {
+        match &said {
+            Some(Ok(Event::Message { message, .. })) if !message.is_answer() => (),
+            Some(Err(error)) => self.abandon(error),
+            _ => self.end(),
+        }
+        said
+    }
+
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, TransportError>> {
         loop {
             match &mut self.behind {
@@ -326,30 +358,29 @@ impl Stream for Answering {
             let Some(place) = &self.place else {
                 return Poll::Ready(None);
             };
-            if let Poll::Ready(said) = place.inbox.poll_next(cx) {
-                match &said {
-                    Some(Ok(Event::Message { message, .. })) if !message.is_answer() => (),
-                    Some(Err(error)) => self.abandon(error),
-                    _ => self.end(),
-                }
-                return Poll::Ready(said);
+            let call = Arc::clone(&place.call);
+            if let Poll::Ready(said) = call.inbox.next_now() {
+                return Poll::Ready(self.hear(said));
             }
-            let end = match std::task::ready!(self.poll_behind(cx)) {
-                Ok(Event::Message { message, .. }) if message.is_answer() => Ok(Some(message)),
-                Ok(event) => {
-                    if let Some(place) = &self.place {
-                        place.clock.tick();
-                    }
+            let end = match self.poll_behind(cx) {
+                Poll::Ready(Ok(Event::Message { message, .. })) if message.is_answer() => {
+                    Ok(Some(message))
+                }
+                Poll::Ready(Ok(event)) => {
+                    call.clock.tick();
                     return Poll::Ready(Some(Ok(event)));
                 }
-                Err(error) => Err(error),
+                Poll::Ready(Err(error)) => Err(error),
+                // Only who has to wait is woken for what is said from elsewhere.
+                Poll::Pending => {
+                    let said = std::task::ready!(call.inbox.poll_next(cx));
+                    return Poll::Ready(self.hear(said));
+                }
             };
             // By way of the inbox: what was said to it meanwhile comes first, and whoever has
             // more to say from now on is told that it is too late.
             self.behind = Behind::Done;
-            if let Some(place) = &self.place {
-                place.inbox.finish(end);
-            }
+            call.inbox.close(end);
         }
     }
 }

@@ -292,15 +292,14 @@ impl ClientSession {
             _ => (),
         }
         let id = exchange.message.id().cloned().ok_or_else(uninitialized)?;
-        let session = Arc::clone(self);
-        let sent = async move { session.carry(exchange).await };
+        let sent = Box::pin(Arc::clone(self).carry(exchange));
         let answering = Answering::new(&self.calls, &id, sent, &self.server.detached)?;
         self.catch_up(&answering);
         answering.reply().await
     }
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.
-    async fn carry(self: &Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn carry(self: Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
         if self.is_alone() {
             return Box::pin(self.carry_alone(exchange)).await;
         }
@@ -318,12 +317,11 @@ impl ClientSession {
         }
         let reply = match self.send_over(&link, exchange.clone()).await {
             Err(error) if error.is_unsent() => {
-                debug!(server = %self.server.name, %error, "not sent: once more over a new link");
-                link.lost(&error);
-                link = self.link().await?;
-                link.watch();
-                let reply = self.send_over(&link, exchange).await;
-                reply.map_err(|error| still_lost(&link, error))?
+                // In a box: rare, and large beside the future of a call.
+                let again = Box::pin(self.send_again(&link, exchange, error)).await;
+                let reply;
+                (link, reply) = again?;
+                reply
             }
             reply => reply?,
         };
@@ -337,6 +335,23 @@ impl ClientSession {
             Reply::Stream(events) => Reply::Stream(events.inspect(move |_| _ = &link).boxed()),
             reply => reply,
         })
+    }
+
+    /// Sends over a new link what certainly never arrived over the last one.
+    async fn send_again(
+        self: &Arc<Self>,
+        last: &Arc<Link>,
+        exchange: Exchange,
+        error: TransportError,
+    ) -> Result<(Carried, Reply), TransportError> {
+        debug!(server = %self.server.name, %error, "not sent: once more over a new link");
+        last.lost(&error);
+        let link = self.link().await?;
+        link.watch();
+        match self.send_over(&link, exchange).await {
+            Ok(reply) => Ok((link, reply)),
+            Err(error) => Err(still_lost(&link, error)),
+        }
     }
 
     /// What must not reach a server that several sessions share.
@@ -399,14 +414,14 @@ impl Session for Routed {
     }
 
     fn send(&self, exchange: Exchange) -> BoxFuture<'_, Result<Reply, TransportError>> {
-        async move {
-            let said = match exchange.message.kind() {
-                Kind::Request => self.0.ask(exchange).await,
-                Kind::Notification | Kind::Response | Kind::Error => self.0.tell(exchange).await,
-            };
-            said.map_err(|error| error.of(&self.0.server.name))
+        let named = |error: TransportError| error.of(&self.0.server.name);
+        // Each in a box of its own size: that of a call is copied with each call.
+        match exchange.message.kind() {
+            Kind::Request => async move { self.0.ask(exchange).await.map_err(named) }.boxed(),
+            Kind::Notification | Kind::Response | Kind::Error => {
+                async move { self.0.tell(exchange).await.map_err(named) }.boxed()
+            }
         }
-        .boxed()
     }
 
     fn listen(&self, after: Option<EventId>) -> BoxFuture<'_, Result<EventStream, TransportError>> {

@@ -129,8 +129,8 @@ impl Stateless {
         for (key, listener) in listeners.iter().filter(|(_, listener)| listener.hears_tools) {
             let params = json!({ "_meta": { modern::SUBSCRIPTION_ID: listener.id } });
             let news = Message::notification(method, &params);
-            let (Ok(news), Some(inbox)) = (news, self.listens.inbox(key)) else { continue };
-            if inbox.press(news.into()).is_err() {
+            let (Ok(news), Some(call)) = (news, self.listens.get(key)) else { continue };
+            if call.press(news.into()).is_err() {
                 debug!("whoever reads this slowly has more news than these to read");
             }
         }
@@ -141,8 +141,8 @@ impl Stateless {
         let Some(id) = id else { return };
         let meta = json!({ modern::SUBSCRIPTION_ID: id });
         let end = Message::response(&id, &json!({ "resultType": "complete", "_meta": meta }));
-        if let Some(inbox) = self.listens.inbox(key) {
-            inbox.finish(Ok(end.ok()));
+        if let Some(call) = self.listens.get(key) {
+            call.finish(Ok(end.ok()));
         }
     }
 
@@ -166,7 +166,7 @@ impl Passing {
             let hears_tools = listen.notifications.tools_list_changed == Some(true);
             Listener { caller, id, hears_tools }
         });
-        let sent = async move { carry(&server, exchange).await };
+        let sent = Box::pin(async move { carry(&server, exchange).await });
         let answering = Answering::new(calls, &key, sent, &all.nowhere)?;
         let Some(listener) = listener else { return answering.reply().await };
         all.listeners().insert(key.clone(), listener);

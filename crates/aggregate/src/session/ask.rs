@@ -109,7 +109,8 @@ impl Talk {
                 if let Some(link) = link {
                     link.close().await;
                 }
-                self.send_to(&server, again.clone()).await
+                // In a box: rare, and large beside the future of a call.
+                Box::pin(self.send_to(&server, again.clone())).await
             }
             sent => sent,
         };

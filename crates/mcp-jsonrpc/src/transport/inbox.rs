@@ -49,7 +49,12 @@ struct State {
 impl Inbox {
     /// An empty one.
     pub fn new(max: InboxMax) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { max, ..State::default() }) })
+        Arc::new(Self::empty(max))
+    }
+
+    /// An empty one for whoever keeps it beside other things.
+    pub fn empty(max: InboxMax) -> Self {
+        Self { state: Mutex::new(State { max, ..State::default() }) }
     }
 
     /// Gives it other bounds from here on.  What waits already is kept, whatever they are.
@@ -118,6 +123,15 @@ impl Inbox {
         wake(state);
     }
 
+    /// The same in its reader's own name, who goes on to read it: nobody is woken.
+    pub fn close(&self, end: Result<Option<Message>, TransportError>) {
+        let mut state = self.state();
+        if !state.ended {
+            state.ended = true;
+            state.end = Some(end);
+        }
+    }
+
     /// How many events found no room.
     pub fn dropped(&self) -> u64 {
         self.state().dropped
@@ -132,22 +146,19 @@ impl Inbox {
     /// Takes the next event, and the answer after all of them; none when all is said.
     pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Event, TransportError>>> {
         let mut state = self.state();
-        if let Some(event) = state.queue.pop_front() {
-            state.bytes = state.bytes.saturating_sub(event.len());
-            return Poll::Ready(Some(Ok(event)));
-        }
-        match state.end.take() {
-            Some(Ok(answer)) => Poll::Ready(answer.map(|message| Ok(Event::from(message)))),
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            None if state.ended => Poll::Ready(None),
-            None => {
-                match &mut state.asker {
-                    Some(asker) => asker.clone_from(cx.waker()),
-                    asker => *asker = Some(cx.waker().clone()),
-                }
-                Poll::Pending
+        let next = state.next();
+        if next.is_pending() {
+            match &mut state.asker {
+                Some(asker) => asker.clone_from(cx.waker()),
+                asker => *asker = Some(cx.waker().clone()),
             }
         }
+        next
+    }
+
+    /// The same for who does not wait: nobody is woken when there is more.
+    pub fn next_now(&self) -> Poll<Option<Result<Event, TransportError>>> {
+        self.state().next()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -156,6 +167,19 @@ impl Inbox {
 }
 
 impl State {
+    fn next(&mut self) -> Poll<Option<Result<Event, TransportError>>> {
+        if let Some(event) = self.queue.pop_front() {
+            self.bytes = self.bytes.saturating_sub(event.len());
+            return Poll::Ready(Some(Ok(event)));
+        }
+        match self.end.take() {
+            Some(Ok(answer)) => Poll::Ready(answer.map(|message| Ok(Event::from(message)))),
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
     fn has_room(&self, bytes: usize) -> bool {
         self.fits(self.queue.len(), self.bytes, bytes)
     }
@@ -217,6 +241,11 @@ fn wake(mut state: MutexGuard<'_, State>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        task::Wake,
+    };
+
     use futures::{FutureExt, future};
 
     use super::*;
@@ -324,6 +353,40 @@ mod tests {
         assert_eq!((left, inbox.dropped()), (10, 2), "in vain nothing gives way");
         assert_eq!(inbox.press(log(100)).unwrap(), 0);
         assert_eq!(inbox.press(long).unwrap(), 1, "alone it may be as long as it likes");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_says_the_last_word_itself_is_not_woken() {
+        let inbox = Inbox::new(InboxMax::default());
+        struct Count(AtomicU64);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Count(AtomicU64::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let count = || woken.0.load(Ordering::Relaxed);
+        assert!(inbox.poll_next(&Context::from_waker(&waker)).is_pending());
+        assert!(inbox.next_now().is_pending());
+        inbox.push(message(1).into()).unwrap();
+        assert_eq!(count(), 1, "others wake it");
+        assert!(inbox.poll_next(&Context::from_waker(&waker)).is_ready());
+        assert!(inbox.poll_next(&Context::from_waker(&waker)).is_pending());
+        inbox.push(message(2).into()).unwrap();
+        inbox.close(Ok(Some(message(3))));
+        inbox.close(Ok(None));
+        inbox.push(message(4).into()).unwrap_err();
+        assert_eq!(count(), 2);
+        for expect in [2, 3] {
+            let Poll::Ready(Some(Ok(Event::Message { message: found, .. }))) = inbox.next_now()
+            else {
+                panic!("no message");
+            };
+            assert_eq!(found.as_bytes(), message(expect).as_bytes());
+        }
+        assert!(matches!(inbox.next_now(), Poll::Ready(None)));
+        assert_eq!(count(), 2);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ fn ask(
     calls: &Calls,
     sent: impl Future<Output = Result<Reply, TransportError>> + Send + 'static,
 ) -> Answering {
-    Answering::new(calls, &Id::from(1), sent, &TaskTracker::new()).unwrap()
+    Answering::new(calls, &Id::from(1), sent.boxed(), &TaskTracker::new()).unwrap()
 }
 
 #[tokio::test]
@@ -117,11 +117,11 @@ async fn what_is_said_to_a_call_comes_before_its_answer_or_is_handed_back() {
         }
     };
     let mut answering = ask(&calls, sent);
-    let inbox = calls.only().unwrap();
+    let call = calls.only().unwrap();
     for is_answer in [false, true] {
         let Some(Ok(Event::Message { message, .. })) = answering.next().await else { panic!() };
         assert_eq!(message.is_answer(), is_answer);
     }
     assert!(answering.next().await.is_none());
-    inbox.push(message(PROGRESS)).unwrap_err();
+    call.push(message(PROGRESS)).unwrap_err();
 }
