@@ -31,7 +31,10 @@ struct Directed {
 
 impl Talk {
     /// Answers a request, or has it answered.
-    pub(super) async fn ask(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        mut exchange: Exchange,
+    ) -> Result<Reply, TransportError> {
         let message = &exchange.message;
         let id = message.id().cloned().ok_or_else(answers::uninitialized)?;
         let method = message.method().unwrap_or_default();
@@ -52,14 +55,14 @@ impl Talk {
                 }
             }
         }
-        self.one(&id, exchange).await
+        self.one(&id, &mut exchange).await
     }
 
     /// Has a request answered by the one server it is for.
     async fn one(
         self: &Arc<Self>,
         id: &Id,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
     ) -> Result<Reply, TransportError> {
         let scope = self.scope().ok_or_else(answers::uninitialized)?;
         let mut shown = self.now().ok_or_else(answers::uninitialized)?;
@@ -99,10 +102,9 @@ impl Talk {
         self: &Arc<Self>,
         id: &Id,
         directed: Directed,
-        exchange: Exchange,
+        exchange: &Exchange,
     ) -> Result<Reply, TransportError> {
         let Directed { server, shown } = directed;
-        let again = exchange.clone();
         let sent = match self.send_to(&server, exchange).await {
             Err((link, error)) if *error.kind() == ErrorKind::NoSession => {
                 debug!(%server, %error, "not sent: once more over a new link");
@@ -110,7 +112,7 @@ impl Talk {
                     link.close().await;
                 }
                 // In a box: rare, and large beside the future of a call.
-                Box::pin(self.send_to(&server, again.clone())).await
+                Box::pin(self.send_to(&server, exchange)).await
             }
             sent => sent,
         };
@@ -126,7 +128,7 @@ impl Talk {
                 return answers::failed(id, &error);
             }
         };
-        let method = again.message.method().unwrap_or_default();
+        let method = exchange.message.method().unwrap_or_default();
         match reply {
             Reply::Single(answer) => {
                 pending.end();
@@ -148,9 +150,10 @@ impl Talk {
     async fn send_to(
         self: &Arc<Self>,
         server: &Arc<str>,
-        mut exchange: Exchange,
+        exchange: &Exchange,
     ) -> Result<(Arc<Link>, Pending, Reply), (Option<Arc<Link>>, TransportError)> {
         let link = self.link(server).await.map_err(|error| (None, error))?;
+        let mut exchange = exchange.clone();
         match link.bridge.map_or(Passage::Same, |it| it.to_server(&exchange.message)) {
             Passage::Same => (),
             Passage::Edited(message) => exchange.message = message,
