@@ -289,8 +289,7 @@ impl From<LogLevel> for gateway_config::LogLevel {
     }
 }
 
-/// Whether these arguments start the supervisor of a child; if so, its own.
-pub fn supervised(args: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
-    let mut args = args.skip(1);
-    (args.next()? == SUPERVISE).then(|| args.collect())
+/// Whether these arguments are for the process that supervises children.
+pub fn is_supervisor(mut args: impl Iterator<Item = OsString>) -> bool {
+    args.nth(1).is_some_and(|arg| arg == SUPERVISE)
 }

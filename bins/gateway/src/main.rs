@@ -12,9 +12,9 @@ use gateway::{cli, run};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Before anything else: this process may be nobody but the keeper of one child.
-    if let Some(args) = cli::supervised(std::env::args_os()) {
-        return transport_stdio::supervise::main(args);
+    // Before anything else: this process may be nobody but the keeper of children.
+    if cli::is_supervisor(std::env::args_os()) {
+        return transport_stdio::supervise::main();
     }
     let command = cli::Cli::parse().command;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

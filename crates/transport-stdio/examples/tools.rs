@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
     // First of all: this program is its own supervisor.
     if args.next_if(|arg| arg == "__supervise").is_some() {
-        return supervise::main(args);
+        return supervise::main();
     }
     let Some(program) = args.next() else {
         complain("want a server: its program and its arguments");

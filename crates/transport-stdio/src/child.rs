@@ -3,12 +3,13 @@
 use std::{
     ffi::{OsStr, OsString},
     fmt, io,
-    os::unix::net::UnixStream as Socket,
+    os::{fd::OwnedFd, unix::net::UnixStream as Socket},
     path::Path,
     process::Stdio,
+    sync::Arc,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixStream, unix::pipe},
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::{
     Exit, Timeouts,
-    supervise::{Order, Report, Streams, Supervisor},
+    supervise::{HandOver, Keeper, Order, Report, Supervisor},
 };
 
 /// How often a process group is looked at that should be gone.
@@ -58,14 +59,29 @@ pub(crate) struct Started {
 /// A child process.  Dropping it kills what can be found of it.
 pub(crate) struct Process {
     pid: Option<Pid>,
-    /// The child, or the supervisor that has it.
-    direct: Child,
-    control: Option<BufReader<UnixStream>>,
-    /// What has come of its next report.
-    report: Vec<u8>,
+    hold: Hold,
     exit: Option<Exit>,
     over: bool,
     timeouts: Timeouts,
+}
+
+/// How it is held.
+enum Hold {
+    /// It is a child of this process.
+    Direct(Child),
+    /// It has a supervisor.
+    Supervised(Supervised),
+}
+
+/// The supervisor of a child, as this process has it.
+struct Supervised {
+    control: BufReader<UnixStream>,
+    /// What has come of its next report.
+    report: Vec<u8>,
+    /// Once it has said so.
+    supervisor: Option<Pid>,
+    /// Who made it, until it is done.
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Start<'_> {
@@ -77,52 +93,64 @@ impl Start<'_> {
         let stdin = pipe::Sender::from_owned_fd(stdin.into()).map_err(StartError::Pipes)?;
         let stdout = pipe::Receiver::from_owned_fd(stdout.into()).map_err(StartError::Pipes)?;
         let stderr = pipe::Receiver::from_owned_fd(stderr.into()).map_err(StartError::Pipes)?;
-        let streams = Streams { stdin: child_stdin.into(), stdout: child_stdout.into() };
+        let streams = (child_stdin.into(), child_stdout.into(), child_stderr.into());
         let process = match self.supervisor {
-            None => self.direct(streams, child_stderr.into())?,
-            Some(supervisor) => self.supervised(supervisor, streams, child_stderr.into()).await?,
+            None => self.direct(streams)?,
+            Some(supervisor) => self.supervised(supervisor, streams).await?,
         };
         Ok(Started { process, stdin, stdout, stderr })
     }
 
-    fn direct(&self, streams: Streams, stderr: Stdio) -> Result<Process, StartError> {
-        let mut command = self.command(self.program);
-        command.args(self.args).stdin(streams.stdin).stdout(streams.stdout).stderr(stderr);
+    fn direct(&self, (stdin, stdout, stderr): Streams) -> Result<Process, StartError> {
+        let mut command = command(self.program);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(dir) = self.dir {
+            command.current_dir(dir);
+        }
+        command.args(self.args).stdin(stdin).stdout(stdout).stderr(stderr);
         // What a terminal sends to the gateway does not reach it.
         command.process_group(0).kill_on_drop(true);
         let direct = command.spawn().map_err(StartError::Child)?;
-        Ok(Process::new(direct, None, self.timeouts))
+        let pid = direct.id().and_then(pid_of);
+        Ok(Process::new(pid, Hold::Direct(direct), self.timeouts))
     }
 
     async fn supervised(
         &self,
         supervisor: &Supervisor,
-        streams: Streams,
-        stderr: Stdio,
+        (stdin, stdout, stderr): Streams,
     ) -> Result<Process, StartError> {
-        let (here, there) = Socket::pair().map_err(StartError::Pipes)?;
-        streams.send(&here).map_err(StartError::Pipes)?;
+        let (program, args) = (self.program, self.args);
+        let order = Order::to_bytes(&self.timeouts, (program, args), self.dir, self.env);
+        let order = order.map_err(StartError::Child)?;
+        let (here, control) = Socket::pair().map_err(StartError::Pipes)?;
+        let here = here.set_nonblocking(true).and_then(|()| UnixStream::from_std(here));
+        let here = BufReader::new(here.map_err(StartError::Pipes)?);
+        let streams = HandOver { control, stdin, stdout, stderr };
+        let keeper =
+            supervisor.hand_over(&streams, start_keeper).map_err(StartError::Supervisor)?;
         drop(streams);
-        let mut command = self.command(supervisor.program.as_os_str());
-        if let Some(own_name) = std::env::args_os().next() {
-            command.arg0(own_name);
-        }
-        command.arg(&supervisor.arg).args(Order::args(&self.timeouts, self.program, self.args));
-        command.stdin(std::os::fd::OwnedFd::from(there)).stdout(Stdio::null()).stderr(stderr);
-        let started = command.spawn();
-        // It holds the supervisor's end of the socket.
-        drop(command);
-        let direct = started.map_err(StartError::Supervisor)?;
-        let control = here.set_nonblocking(true).and_then(|()| UnixStream::from_std(here));
-        let control = BufReader::new(control.map_err(StartError::Pipes)?);
-        let mut process = Process::new(direct, Some(control), self.timeouts);
-        let error = match timeout(self.timeouts.spawn_timeout, process.heard()).await {
-            Ok(Ok(Some(Report::Started(pid)))) => {
-                process.pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                return Ok(process);
+        let mut held = Supervised {
+            control: here,
+            report: Vec::new(),
+            supervisor: None,
+            keeper: Some(keeper),
+        };
+        let told = async {
+            // If nobody reads that, it is heard why.
+            held.control.get_mut().write_all(&order).await.ok();
+            held.heard().await
+        };
+        let error = match timeout(self.timeouts.spawn_timeout, told).await {
+            Ok(Ok(Some(Report::Started { child, supervisor }))) => {
+                held.supervisor = pid_of(supervisor);
+                return Ok(Process::new(pid_of(child), Hold::Supervised(held), self.timeouts));
             }
             Ok(Ok(Some(Report::Failed(errno)))) => {
                 StartError::Child(io::Error::from_raw_os_error(errno))
+            }
+            Ok(Ok(Some(Report::Unsupervised(errno)))) => {
+                StartError::Supervisor(io::Error::from_raw_os_error(errno))
             }
             Ok(Ok(_)) => {
                 let what = "it ended, and never said what it did";
@@ -130,33 +158,50 @@ impl Start<'_> {
             }
             Ok(Err(error)) => StartError::Supervisor(error),
             Err(_) => {
+                held.keeper.iter().for_each(|it| supervisor.give_up(it));
                 let what = "it did not say in time what it did";
                 StartError::Supervisor(io::Error::new(io::ErrorKind::TimedOut, what))
             }
         };
-        process.end().await;
+        let Supervised { control, keeper, .. } = held;
+        // If it comes to it after all, it finds that nobody wants the child any more.
+        drop(control);
+        if let Some(keeper) = keeper {
+            keeper.release(self.timeouts.kill_timeout).await;
+        }
         Err(error)
     }
+}
 
-    /// A program in the child's surroundings.
-    #[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
-    fn command(&self, program: &OsStr) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
-        if let Some(dir) = self.dir {
-            command.current_dir(dir);
-        }
-        command
+/// The child's ends of its pipes: stdin, stdout and stderr.
+type Streams = (OwnedFd, OwnedFd, OwnedFd);
+
+/// Starts what makes supervisors, with this socket.  It has nothing of our environment: what it
+/// starts is told its own.
+fn start_keeper(program: &Path, arg: &OsStr, socket: Socket) -> io::Result<Child> {
+    let mut command = command(program.as_os_str());
+    if let Some(own_name) = std::env::args_os().next() {
+        command.arg0(own_name);
     }
+    command.arg(arg).env_clear();
+    command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
+fn command(program: &OsStr) -> Command {
+    Command::new(program)
+}
+
+fn pid_of(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
 // === impl Process ===
 
 impl Process {
-    fn new(direct: Child, control: Option<BufReader<UnixStream>>, timeouts: Timeouts) -> Self {
-        let id = direct.id().filter(|_| control.is_none());
-        let pid = id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Self { pid, direct, control, report: Vec::new(), exit: None, over: false, timeouts }
+    fn new(pid: Option<Pid>, hold: Hold, timeouts: Timeouts) -> Self {
+        Self { pid, hold, exit: None, over: false, timeouts }
     }
 
     /// The child's process id: its own, not its supervisor's.
@@ -169,23 +214,22 @@ impl Process {
         if let Some(exit) = self.exit {
             return exit;
         }
-        let exit = if self.control.is_some() {
-            match self.heard().await {
+        let exit = match &mut self.hold {
+            Hold::Supervised(held) => match held.heard().await {
                 Ok(Some(Report::Exited(exit))) => exit,
                 Ok(_) => Exit::Unknown,
                 Err(error) => {
                     warn!(%error, "supervisor cannot be heard");
                     Exit::Unknown
                 }
-            }
-        } else {
-            match self.direct.wait().await {
+            },
+            Hold::Direct(child) => match child.wait().await {
                 Ok(status) => Exit::from(status),
                 Err(error) => {
                     warn!(%error, "child cannot be waited for");
                     Exit::Unknown
                 }
-            }
+            },
         };
         self.exit = Some(exit);
         exit
@@ -194,33 +238,58 @@ impl Process {
     /// Ends it, once its stdin is closed: waits, sends SIGTERM to all, waits, sends SIGKILL.
     /// Returns when nothing of it runs any more, or nothing more can be done.
     pub(crate) async fn end(&mut self) {
-        match &mut self.control {
-            Some(control) => {
-                if let Err(error) = control.get_mut().shutdown().await {
-                    debug!(%error, "supervisor is gone already");
-                }
-                self.end_supervised().await;
-            }
-            None => self.end_direct().await,
+        match &self.hold {
+            Hold::Supervised(_) => self.end_supervised().await,
+            Hold::Direct(_) => self.end_direct().await,
         }
         self.over = true;
     }
 
     async fn end_supervised(&mut self) {
         let Timeouts { exit_timeout, term_timeout, kill_timeout, .. } = self.timeouts;
+        let pid = self.id();
+        let Hold::Supervised(held) = &mut self.hold else { return };
+        if let Err(error) = held.control.get_mut().shutdown().await {
+            debug!(%error, "supervisor is gone already");
+        }
         // What it takes by itself, and as much again for a machine that is busy.
         let patience = exit_timeout + term_timeout + 2 * kill_timeout;
-        let ended = timeout(patience, self.direct.wait()).await;
-        let (pid, supervisor) = (self.id(), self.direct.id());
-        match ended {
-            Ok(Ok(status)) if status.code().is_some() => return,
-            Ok(Ok(_)) => warn!(pid, "its supervisor was killed"),
-            Ok(Err(error)) => warn!(pid, supervisor, %error, "supervisor cannot be waited for"),
-            Err(_) => warn!(pid, supervisor, "supervisor does not come to an end: killed"),
+        let exit = &mut self.exit;
+        let over = async {
+            loop {
+                match held.heard().await {
+                    Ok(Some(Report::Over)) => return true,
+                    Ok(Some(Report::Exited(it))) => *exit = exit.or(Some(it)),
+                    Ok(Some(_)) => (),
+                    Ok(None) => return false,
+                    Err(error) => {
+                        warn!(pid, %error, "supervisor cannot be heard");
+                        return false;
+                    }
+                }
+            }
+        };
+        let ended = timeout(patience, over).await;
+        if ended.is_err() {
+            warn!(pid, "supervisor does not come to an end: killed");
+            // It has not closed its end of the socket: so this is still its id.
+            if let Some(supervisor) = held.supervisor
+                && let Err(error) = kill_process(supervisor, Signal::KILL)
+            {
+                warn!(pid, %error, "supervisor cannot be killed");
+            }
         }
-        self.signal_group(Signal::KILL);
-        if let Err(error) = self.direct.kill().await {
-            warn!(pid, supervisor, %error, "supervisor cannot be killed");
+        let keeper = held.keeper.take();
+        match ended {
+            Ok(true) => (),
+            Ok(false) => {
+                warn!(pid, "its supervisor was killed");
+                self.signal_group(Signal::KILL);
+            }
+            Err(_) => self.signal_group(Signal::KILL),
+        }
+        if let Some(keeper) = keeper {
+            keeper.release(kill_timeout).await;
         }
     }
 
@@ -266,12 +335,15 @@ impl Process {
             debug!(pid = self.id(), %error, "nobody left to signal");
         }
     }
+}
 
+// === impl Supervised ===
+
+impl Supervised {
     /// What the supervisor says next; none when it is gone.  Nothing is lost when the future is
     /// dropped.
     async fn heard(&mut self) -> io::Result<Option<Report>> {
-        let Some(control) = &mut self.control else { return Ok(None) };
-        match control.read_until(b'\n', &mut self.report).await {
+        match self.control.read_until(b'\n', &mut self.report).await {
             // It ended before it had read all that it was sent.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             read => read?,
@@ -294,7 +366,7 @@ impl fmt::Debug for Process {
 impl Drop for Process {
     /// For a runtime that goes away with the process in it: a supervisor does the rest by itself.
     fn drop(&mut self) {
-        if !self.over && self.control.is_none() {
+        if !self.over && matches!(self.hold, Hold::Direct(_)) {
             self.signal_group(Signal::KILL);
         }
     }

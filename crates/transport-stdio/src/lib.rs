@@ -16,9 +16,8 @@
 //! use transport_stdio::{client::Spawn, supervise::{self, Supervisor}};
 //!
 //! fn main() -> Result<ExitCode, Box<dyn Error>> {
-//!     let mut args = std::env::args_os().skip(1);
-//!     if args.next().is_some_and(|arg| arg == "__supervise") {
-//!         return Ok(supervise::main(args));
+//!     if std::env::args_os().nth(1).is_some_and(|arg| arg == "__supervise") {
+//!         return Ok(supervise::main());
 //!     }
 //!     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
 //!     runtime.block_on(run())?;

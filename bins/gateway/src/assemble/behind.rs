@@ -31,6 +31,7 @@ pub struct Behind {
     limits: gateway_config::Limits,
     timeouts: gateway_config::Timeouts,
     http: Mutex<BTreeMap<HttpKey, HttpClient>>,
+    supervisor: Option<Supervisor>,
     /// Where it is written down who asks what of servers.
     pub(super) audit: Option<Audit>,
 }
@@ -88,7 +89,7 @@ impl Behind {
     /// With the bounds of a configuration.
     pub fn new(config: &Config) -> Self {
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
-        Self { limits, timeouts, http: Mutex::default(), audit: None }
+        Self { limits, timeouts, http: Mutex::default(), supervisor: supervisor(), audit: None }
     }
 
     /// The same, for servers of which it is written down here who asks what.
@@ -160,7 +161,7 @@ impl Behind {
             env: env.collect(),
             inherit_env: stdio.inherit_env,
             dir: stdio.cwd.clone(),
-            supervisor: supervisor(),
+            supervisor: self.supervisor.clone(),
             masked: masked.map(Into::into).collect(),
             limits: Limits {
                 message: self.messages(server),

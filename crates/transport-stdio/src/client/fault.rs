@@ -28,19 +28,13 @@ pub(super) fn explain(start: &Start<'_>, error: StartError) -> TransportError {
             let (what, hint) = of_child(start, &error);
             (format!("cannot start `{program}`: {what}"), hint, error)
         }
-        StartError::Supervisor(error) => match dir_fault(start.dir) {
-            Some((what, hint)) => (format!("cannot start `{program}`: {what}"), hint, error),
-            None => {
-                let supervisor = start.supervisor.map(|it| it.program.display().to_string());
-                let what = format!("cannot start the supervisor of `{program}`: {error}");
-                let supervisor = supervisor.unwrap_or_default();
-                (
-                    what,
-                    format!("it is `{supervisor}`, which has to be a program that supervises"),
-                    error,
-                )
-            }
-        },
+        StartError::Supervisor(error) => {
+            let what = format!("cannot start the supervisor of `{program}`: {error}");
+            let supervisor = start.supervisor.map(|it| it.program().display().to_string());
+            let supervisor = supervisor.unwrap_or_default();
+            let hint = format!("it is `{supervisor}`, which has to be a program that supervises");
+            (what, hint, error)
+        }
         StartError::Pipes(error) => {
             let what = format!("cannot start `{program}`: no pipes to talk to it: {error}");
             (what, "see whether `ulimit -n` is high enough".to_owned(), error)

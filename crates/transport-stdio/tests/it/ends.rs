@@ -141,6 +141,40 @@ async fn a_child_whose_supervisor_is_killed_ends_too() {
     all_gone(&[process.info().pid(), sleep]).await;
 }
 
+fn parent(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    after_name.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn supervisors_share_a_keeper_and_do_without_it() {
+    let spawn = shell(&format!("echo $PPID >&2; {ANSWERS}"), true);
+    let (first, second) = (spawn.start().await.unwrap(), spawn.start().await.unwrap());
+    let supervisors = [pids(&first, 1).await[0], pids(&second, 1).await[0]];
+    let keeper = parent(supervisors[0]);
+    assert_eq!(keeper, parent(supervisors[1]));
+    // A terminal's and a service manager's it does not hear.
+    kill(keeper, Signal::INT);
+    kill(keeper, Signal::TERM);
+    let third = spawn.start().await.unwrap();
+    assert_eq!(parent(pids(&third, 1).await[0]), keeper);
+
+    kill(keeper, Signal::KILL);
+    all_gone(&[keeper]).await;
+    ask(&first, "ping").await.unwrap();
+    soon("close", first.close()).await;
+    assert!(!is_alive(supervisors[0]));
+    let fourth = spawn.start().await.unwrap();
+    let another = parent(pids(&fourth, 1).await[0]);
+    assert_ne!(another, keeper);
+    ask(&second, "ping").await.unwrap();
+    for process in [second, third, fourth] {
+        soon("close", process.close()).await;
+    }
+    assert!(!is_alive(another), "it ends with the last child");
+}
+
 #[tokio::test]
 async fn what_a_supervisor_is_told_to_pass_on_it_does() {
     let script = "trap 'exit 5' INT; echo $PPID >&2; while :; do sleep 0.01; done";

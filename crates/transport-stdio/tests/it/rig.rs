@@ -37,8 +37,7 @@ pub(crate) fn example() -> PathBuf {
 pub(crate) fn shell(script: &str, supervised: bool) -> Spawn {
     let mut spawn = Spawn::new("test", "sh");
     spawn.args = ["-c", script].map(Into::into).to_vec();
-    let supervisor = Supervisor { program: example(), arg: "__supervise".into() };
-    spawn.supervisor = supervised.then_some(supervisor);
+    spawn.supervisor = supervised.then(|| Supervisor::new(example(), "__supervise"));
     spawn.timeouts = Timeouts {
         exit_timeout: Duration::from_millis(300),
         term_timeout: Duration::from_millis(300),

@@ -87,7 +87,7 @@ async fn a_supervisor_that_is_not_there_or_is_none() {
         [("/no/such/gateway", "No such file"), ("/bin/true", "it ended, and never")]
     {
         let mut spawn = shell("", true);
-        spawn.supervisor = Some(Supervisor { program: program.into(), arg: "x".into() });
+        spawn.supervisor = Some(Supervisor::new(program, "x"));
         let error = soon("refusal", spawn.start()).await.unwrap_err();
         contains(&error.said().to_string(), &["cannot start the supervisor of `sh`", what]);
     }
@@ -97,7 +97,7 @@ async fn a_supervisor_that_is_not_there_or_is_none() {
 async fn a_supervisor_that_says_nothing_is_not_waited_for_for_ever() {
     let mut spawn = shell("", true);
     // It takes all that it is told for times to sleep.
-    spawn.supervisor = Some(Supervisor { program: "/bin/sleep".into(), arg: "1000".into() });
+    spawn.supervisor = Some(Supervisor::new("/bin/sleep", "1000"));
     (spawn.program, spawn.args) = ("1000".into(), Vec::new());
     let short = Duration::from_millis(50);
     spawn.timeouts.spawn_timeout = short;
