@@ -181,6 +181,8 @@ impl Connections {
         let is_http2 = first.starts_with(PREFACE);
         let max = (!is_http2).then_some(self.head_max);
         let (stream, noted) = Watched::new(&first, stream, max, self.patience);
+        // What it was read into is longer than it, and would be kept as long as the connection.
+        drop(first);
         let (stream, head_max) = (TokioIo::new(stream), self.head_max);
         let service = service_fn(move |request| {
             let of = (Arc::clone(&house), from.clone());

@@ -121,10 +121,14 @@ async fn nothing_survives_a_gateway_that_is_killed() {
     })
     .await;
     assert!(pids.iter().all(|&it| is_alive(it)));
+    // Among them is the supervisor.
+    let parents = pids.iter().map(|&it| parent(it));
+    let keeper = parents.into_iter().find(|&it| parent(it) == gateway.id()).unwrap();
 
     gateway.kill().unwrap();
     gateway.wait().unwrap();
     all_gone(&pids).await;
+    all_gone(&[keeper]).await;
 }
 
 #[tokio::test]
