@@ -170,14 +170,8 @@ impl Connections {
         (house, from): (Arc<House>, Option<Arc<str>>),
         watcher: Watcher,
     ) -> Result<(), ConnectionError> {
-        let stream = match &self.tls {
-            None => stream,
-            Some(tls) => match timeout(self.patience.head_timeout, tls.accept(stream)).await {
-                Ok(stream) => Box::new(stream.map_err(ConnectionError::Tls)?),
-                Err(_) => return Err(ConnectionError::Slow("TLS handshake")),
-            },
-        };
-        let (first, stream) = first_bytes(stream, self.patience).await?;
+        // In boxes, here and below, so that what an HTTP/1 connection needs is all it costs.
+        let (first, stream) = Box::pin(self.begin(stream)).await?;
         let is_http2 = first.starts_with(PREFACE);
         let max = (!is_http2).then_some(self.head_max);
         let (stream, noted) = Watched::new(&first, stream, max, self.patience);
@@ -188,12 +182,23 @@ impl Connections {
             let of = (Arc::clone(&house), from.clone());
             answer(of, request, noted.clone(), head_max)
         });
-        // In boxes, so that what an HTTP/1 connection needs is all it costs.
         let served = match is_http2 {
             false => Box::pin(watcher.watch(self.http1.serve_connection(stream, service))).await,
             true => Box::pin(watcher.watch(self.http2.serve_connection(stream, service))).await,
         };
         served.map_err(ConnectionError::Http)
+    }
+
+    /// What is there before a request is: TLS, and the bytes that tell one HTTP from the other.
+    async fn begin(&self, stream: Stream) -> Result<(BytesMut, Stream), ConnectionError> {
+        let stream = match &self.tls {
+            None => stream,
+            Some(tls) => match timeout(self.patience.head_timeout, tls.accept(stream)).await {
+                Ok(stream) => Box::new(stream.map_err(ConnectionError::Tls)?),
+                Err(_) => return Err(ConnectionError::Slow("TLS handshake")),
+            },
+        };
+        first_bytes(stream, self.patience).await
     }
 }
 

@@ -255,16 +255,18 @@ impl Process {
         // What it takes by itself, and as much again for a machine that is busy.
         let patience = exit_timeout + term_timeout + 2 * kill_timeout;
         let exit = &mut self.exit;
+        // What it says last, and then its end, with which the socket ends.
         let over = async {
+            let mut over = false;
             loop {
                 match held.heard().await {
-                    Ok(Some(Report::Over)) => return true,
+                    Ok(Some(Report::Over)) => over = true,
                     Ok(Some(Report::Exited(it))) => *exit = exit.or(Some(it)),
                     Ok(Some(_)) => (),
-                    Ok(None) => return false,
+                    Ok(None) => return over,
                     Err(error) => {
                         warn!(pid, %error, "supervisor cannot be heard");
-                        return false;
+                        return over;
                     }
                 }
             }
