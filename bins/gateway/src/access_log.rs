@@ -120,7 +120,7 @@ impl Line {
             (None, Some(_)) => Cow::Borrowed(path),
             (None, None) => door.guard.masked(path),
         };
-        let note = response.extensions_mut().remove::<Note>().unwrap_or_default();
+        let note = response.body_mut().take_note().unwrap_or_default();
         let elapsed = self.began.elapsed();
         self.count(response.status().as_u16(), &note, elapsed);
         let said = Said {
@@ -210,7 +210,9 @@ fn quote(name: &str, value: &str, out: &mut String) {
     for part in [" ", name, "="] {
         out.push_str(part);
     }
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+    // Without a way out in the middle, so that many are looked at at once.
+    let is_odd = |byte: u8| !matches!(byte, b' '..=b'~') | matches!(byte, b'"' | b'\\');
+    if !value.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
         for part in ["\"", value, "\""] {
             out.push_str(part);
         }
@@ -221,6 +223,10 @@ fn quote(name: &str, value: &str, out: &mut String) {
 }
 
 fn shortened(text: &str) -> &str {
+    // Not that many bytes, so not that many characters.
+    if text.len() <= TEXT_LEN_MAX {
+        return text;
+    }
     let end = text.char_indices().nth(TEXT_LEN_MAX).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text)
 }

@@ -6,7 +6,7 @@ use hyper::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use transport_sse::{body::Outgoing, note::Note};
+use transport_sse::{body::Outgoing, note::Note, respond::noted};
 
 /// Why a request is refused before it reaches a server, in words its sender can act on.
 #[derive(Debug, Default, Serialize)]
@@ -79,8 +79,7 @@ impl Refusal {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         let reason = Some(self.error);
-        response.extensions_mut().insert(Note { reason, refused: true, ..Note::default() });
-        response
+        noted(response, Note { reason, refused: true, ..Note::default() })
     }
 }
 
@@ -106,7 +105,7 @@ pub(crate) fn guide(response: &mut Response<Outgoing>, routes: impl FnOnce() -> 
         StatusCode::GONE,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
     ];
-    let refused = response.extensions().get::<Note>().is_some_and(|note| note.refused);
+    let refused = response.body().note().is_some_and(|note| note.refused);
     if !(refused && HELPED.contains(&response.status())) {
         return;
     }
@@ -118,7 +117,7 @@ pub(crate) fn guide(response: &mut Response<Outgoing>, routes: impl FnOnce() -> 
     data.insert("route".to_owned(), routes.meant.into());
     data.insert("routes".to_owned(), routes.all.into());
     if let Ok(text) = serde_json::to_vec(&told) {
-        *response.body_mut() = Outgoing::whole(text);
+        response.body_mut().set_whole(text);
     }
 }
 
@@ -163,8 +162,8 @@ mod tests {
     }
 
     fn guided_if(refused: bool, status: u16, body: &'static str) -> String {
-        let mut response = respond(StatusCode::from_u16(status).unwrap(), "application/json", body);
-        response.extensions_mut().insert(Note { refused, ..Note::default() });
+        let response = respond(StatusCode::from_u16(status).unwrap(), "application/json", body);
+        let mut response = noted(response, Note { refused, ..Note::default() });
         guide(&mut response, || Routes { meant: "/a/mcp".into(), all: vec!["/a/mcp".into()] });
         String::from_utf8(response.body().as_whole().unwrap().to_vec()).unwrap()
     }

@@ -154,16 +154,16 @@ impl Door {
         let found = match Route::read(path) {
             Some(Route::Server(name, way)) => {
                 let found = self.servers.get_key_value(name);
-                found.map(|(name, entry)| (name, entry, way, format!("/{name}")))
+                found.map(|(name, entry)| (name, entry, way, path_of as PathOf))
             }
             Some(route @ (Route::All(way) | Route::Group(_, way))) => {
                 let joint = joint::meant(route).and_then(|it| self.joints.get_key_value(&it));
-                joint.map(|(name, it)| (name, &it.entry, way, joint::path_of(name)))
+                joint.map(|(name, it)| (name, &it.entry, way, joint::path_of as PathOf))
             }
             Some(route) => return self.service(route, request.method(), request.headers()),
             None => None,
         };
-        let Some((name, entry, way, at)) = found else {
+        let Some((name, entry, way, path_of)) = found else {
             return self.lost(path, request.headers());
         };
         line.server(name, entry, way);
@@ -175,7 +175,7 @@ impl Door {
         let (meant, asking) = (Entry::meant(way, request.method()), caller.clone());
         let mut response = entry.handle(way, request, caller).await;
         answer::guide(&mut response, || {
-            let meant = format!("{}{at}/{}", self.base_path, meant.as_str());
+            let meant = format!("{}{}/{}", self.base_path, path_of(name), meant.as_str());
             let open = self.all().filter(|(_, entry)| entry.access.admits(&asking));
             Routes { meant, all: routes_of(open.collect()) }
         });
@@ -465,6 +465,14 @@ impl Entry {
             }
         }
     }
+}
+
+/// Where a name is found: see [`joint::path_of`].
+type PathOf = fn(&str) -> String;
+
+/// The path below the mount path that a server's name stands for, without its last segment.
+fn path_of(name: &str) -> String {
+    format!("/{name}")
 }
 
 fn routes_of(visible: Vec<(&String, &Entry)>) -> Vec<String> {

@@ -19,8 +19,9 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Instant,
 };
+use transport_sse::alarm::Alarm;
 
 use crate::{
     framing::Framing,
@@ -73,7 +74,7 @@ pub(crate) struct Watched<S> {
     patience: Patience,
     /// When `held` began, or since when nothing came or went.
     since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     end: End,
     linger_len: usize,
 }
@@ -129,7 +130,7 @@ impl<S> Watched<S> {
             noted: noted.clone(),
             patience,
             since: None,
-            timer: None,
+            alarm: Alarm::default(),
             end: End::Open,
             linger_len: LINGER_LEN_MAX,
             framing,
@@ -191,29 +192,13 @@ impl<S> Watched<S> {
         let begun = !self.held.is_empty();
         let timeout = if begun { self.patience.head_timeout } else { self.patience.idle_timeout };
         let until = *self.since.get_or_insert_with(Instant::now) + timeout;
-        ready!(self.poll_timer(cx, until));
+        ready!(self.alarm.poll(cx, until));
         if begun {
             self.refuse(Unreadable::slow(&self.held, timeout));
         } else {
             self.end = End::Silent;
         }
         Poll::Ready(())
-    }
-
-    /// A timer is set when it is needed and left to ring: most are late by then.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if until < timer.deadline() {
-            timer.as_mut().reset(until);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if until <= timer.deadline() {
-                self.timer = None;
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(until);
-        }
-        Poll::Pending
     }
 }
 
@@ -304,7 +289,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {
                     let until = *self.since.get_or_insert_with(Instant::now) + LINGER_TIMEOUT;
-                    return self.poll_timer(cx, until);
+                    return self.alarm.poll(cx, until);
                 }
             }
         }

@@ -25,6 +25,7 @@ mod message;
 pub mod modern;
 pub mod object;
 pub mod params;
+pub mod quick;
 mod salvage;
 mod skim;
 pub mod transport;

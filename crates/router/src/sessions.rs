@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use mcp_jsonrpc::transport::{Caller, ErrorKind, SessionId, TransportError};
+use mcp_jsonrpc::{
+    quick::QuickMap,
+    transport::{Caller, ErrorKind, SessionId, TransportError},
+};
 use store::RecordKey;
 
 use crate::session::ClientSession;
@@ -25,7 +28,7 @@ pub(crate) struct Sessions {
 struct Table {
     /// Those whose id nobody has asked for yet.
     nameless: HashMap<RecordKey, Arc<ClientSession>>,
-    named: HashMap<SessionId, Arc<ClientSession>>,
+    named: QuickMap<SessionId, Arc<ClientSession>>,
     /// Those that are being closed, until that is remembered.
     closing: HashSet<SessionId>,
 }

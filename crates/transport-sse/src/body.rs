@@ -5,7 +5,7 @@ use std::{
     error::Error,
     future::{self, Future},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use futures::FutureExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::stream::EventBody;
+use crate::{note::Note, stream::EventBody};
 
 /// What is set aside at once for a body whose head announces a length: 1 MiB and what goes with it.
 const RESERVED_LEN_MAX: u64 = (1 << 20) + (64 << 10);
@@ -22,14 +22,19 @@ const RESERVED_LEN_MAX: u64 = (1 << 20) + (64 << 10);
 /// there is no room all that has come is copied.
 const RESERVED_AHEAD: u64 = 16;
 
-/// What goes out: nothing, a whole body, or a stream of events.
+/// What goes out: nothing, a whole body, or a stream of events; and until it does, what is to be
+/// said of it in the log.
 #[derive(Debug, Default)]
-pub struct Outgoing(Option<Kind>);
+pub struct Outgoing {
+    kind: Option<Kind>,
+    note: Option<Box<Note>>,
+}
 
 #[derive(Debug)]
 enum Kind {
     Whole(Bytes),
-    Events(EventBody),
+    /// In a box: most bodies are none, and are moved several times.
+    Events(Box<EventBody>),
 }
 
 /// How long a body may take.
@@ -80,26 +85,45 @@ pub enum ReadError {
 impl Outgoing {
     /// No body.
     pub fn empty() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// A body in one piece.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Some(Kind::Whole(bytes.into())))
+        Self { kind: Some(Kind::Whole(bytes.into())), note: None }
     }
 
     /// The body, where it is in one piece.
     pub fn as_whole(&self) -> Option<&Bytes> {
-        match &self.0 {
+        match &self.kind {
             Some(Kind::Whole(bytes)) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// Puts a body in one piece in its place; what is known of the request stays.
+    pub fn set_whole(&mut self, bytes: impl Into<Bytes>) {
+        self.kind = Some(Kind::Whole(bytes.into()));
+    }
+
+    /// What is known of the request that it answers.
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_deref()
+    }
+
+    /// The same, for whoever writes the log line.
+    pub fn take_note(&mut self) -> Option<Box<Note>> {
+        self.note.take()
+    }
+
+    pub(crate) fn set_note(&mut self, note: Note) {
+        self.note = Some(Box::new(note));
     }
 }
 
 impl From<EventBody> for Outgoing {
     fn from(events: EventBody) -> Self {
-        Self(Some(Kind::Events(events)))
+        Self { kind: Some(Kind::Events(Box::new(events))), note: None }
     }
 }
 
@@ -111,22 +135,19 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.0.take() {
-            None => Poll::Ready(None),
-            Some(Kind::Whole(bytes)) if bytes.is_empty() => Poll::Ready(None),
-            Some(Kind::Whole(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            Some(Kind::Events(mut events)) => {
-                let chunk = events.poll_chunk(cx);
-                if !matches!(chunk, Poll::Ready(None)) {
-                    self.0 = Some(Kind::Events(events));
-                }
-                chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-            }
+        let piece = match &mut self.kind {
+            None => None,
+            Some(Kind::Whole(bytes)) => Some(std::mem::take(bytes)).filter(|it| !it.is_empty()),
+            Some(Kind::Events(events)) => ready!(events.poll_chunk(cx)),
+        };
+        if piece.is_none() {
+            self.kind = None;
         }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             None => true,
             Some(Kind::Whole(bytes)) => bytes.is_empty(),
             Some(Kind::Events(_)) => false,
@@ -134,7 +155,7 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             None => SizeHint::with_exact(0),
             Some(Kind::Whole(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Some(Kind::Events(_)) => SizeHint::default(),

@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+pub mod alarm;
 pub mod base64;
 pub mod body;
 pub mod client;
@@ -56,3 +57,4 @@ pub mod respond;
 pub mod server;
 pub mod stream;
 pub mod wire;
+pub mod woken;

@@ -2,8 +2,8 @@
 
 use mcp_jsonrpc::{Message, transport::SessionId};
 
-/// What a server half learnt about a request: it travels in the extensions of the response, for
-/// whoever writes the log line.
+/// What a server half learnt about a request: it travels with the body of the response, for whoever
+/// writes the log line.
 #[derive(Clone, Debug, Default)]
 pub struct Note {
     /// The JSON-RPC method, or that of the first message of a batch.

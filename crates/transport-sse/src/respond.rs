@@ -85,6 +85,6 @@ pub fn retry_after(response: &mut Response<Outgoing>, wait: std::time::Duration)
 /// Attaches what the log line should say.
 #[must_use]
 pub fn noted(mut response: Response<Outgoing>, note: Note) -> Response<Outgoing> {
-    response.extensions_mut().insert(note);
+    response.body_mut().set_note(note);
     response
 }

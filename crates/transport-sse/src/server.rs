@@ -8,7 +8,6 @@ mod carry;
 mod open;
 
 use std::{
-    collections::HashMap,
     error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Body,
@@ -25,6 +24,7 @@ use hyper::{
 };
 use mcp_jsonrpc::{
     Frame, Limits, RpcError, batch,
+    quick::QuickMap,
     transport::{
         Caller, ErrorKind, Exchange, InboxMax, Session, SessionId, Transport, TransportError,
     },
@@ -40,6 +40,7 @@ use crate::{
     respond,
     stream::{Chunk, EventBody},
     wire,
+    woken::WhenWoken,
 };
 use open::Open;
 
@@ -100,7 +101,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     setup: ArcSwap<Setup>,
-    open: Mutex<HashMap<SessionId, Arc<Open>>>,
+    open: Mutex<QuickMap<SessionId, Arc<Open>>>,
     tasks: TaskTracker,
 }
 
@@ -115,6 +116,10 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// After how long a client that loses its stream is asked to come back.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A message up to this length is copied out of what its connection was read into: it is under way
+/// for longer than its POST, and the connection would need another buffer meanwhile.
+const COPIED_LEN_MAX: usize = 4 << 10;
 
 const STREAM_METHODS: &str = "GET, HEAD, OPTIONS";
 const MESSAGE_METHODS: &str = "POST, OPTIONS";
@@ -246,22 +251,22 @@ impl Server {
         let raw = body::read(request.into_body(), options.body_len_max, options.body_patience)
             .await
             .map_err(|error| Refusal::of_body(&error))?;
+        let raw = if raw.len() <= COPIED_LEN_MAX { Bytes::copy_from_slice(&raw) } else { raw };
         let frame = Frame::parse_within(raw.clone(), &options.limits)
             .map_err(|error| Refusal::of_message(&raw, &error))?;
-        let messages = match frame {
-            Frame::One(message) => vec![message],
+        let (first, rest) = match frame {
+            Frame::One(message) => (Some(message), Vec::new()),
             // A client of 2025-03-26 may send them over any wire.
             Frame::Batch(messages) => match batch::objection(session.version(), &messages) {
-                None => messages,
+                None => (None, messages),
                 Some(words) => {
                     let (status, code) = (StatusCode::BAD_REQUEST, RpcError::INVALID_REQUEST);
                     return Err(Refusal::new(status, code, words));
                 }
             },
         };
-        if let Some(first) = messages.first() {
-            note.rpc_method = first.method().map(Into::into);
-        }
+        let mut messages = first.into_iter().chain(rest).peekable();
+        note.rpc_method = messages.peek().and_then(|first| first.method().map(Into::into));
         for message in messages {
             let exchange = Exchange::new(message, caller.clone());
             self.0.take(options, &open, (Arc::clone(&session), exchange)).await?;
@@ -312,20 +317,20 @@ impl Inner {
             return Err(Refusal::of(&error));
         };
         let waits = exchange.message.id().is_none();
-        let mut carrying = Box::pin(carry::carry(Arc::clone(self), place, (session, exchange)));
+        let carrying = carry::carry(Arc::clone(self), place, (session, exchange));
+        let mut carrying = WhenWoken::new(carrying);
         // Begun here, so that messages start out in the order they were posted in.
-        let done = if waits {
-            tokio::time::timeout(options.order_timeout, &mut carrying).await.ok()
-        } else {
-            (&mut carrying).now_or_never()
+        let done = match waits {
+            true => tokio::time::timeout(options.order_timeout, &mut carrying).await.is_ok(),
+            false => carrying.begin().is_ready(),
         };
-        if done.is_none() {
+        if !done {
             self.tasks.spawn(carrying);
         }
         Ok(())
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Open>>> {
+    fn open(&self) -> MutexGuard<'_, QuickMap<SessionId, Arc<Open>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -346,6 +351,10 @@ fn no_session() -> Refusal {
 /// JSON, or what does not say what it is.
 fn check_content<B>(request: &Request<B>) -> Result<(), Refusal> {
     let Some(content) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    // As almost everybody writes it.
+    if content == "application/json" {
+        return Ok(());
+    }
     let essence = content.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,9 +14,9 @@ use futures::{
     stream::{BoxStream, Fuse},
 };
 use mcp_jsonrpc::{Message, transport::Event};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use crate::wire;
+use crate::{alarm::Alarm, wire};
 
 /// How many bytes of short events are put together before they are written.
 const GATHERED_LEN_MAX: usize = 16 << 10;
@@ -50,8 +49,7 @@ pub struct EventBody {
     keep_alive: Duration,
     /// When something was said last.
     last: Instant,
-    /// Set no later than a comment is due; it is moved when it fires, not with each event.
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 impl EventBody {
@@ -62,7 +60,7 @@ impl EventBody {
             encoded: VecDeque::from([wire::KEEP_ALIVE]),
             keep_alive,
             last: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(keep_alive)),
+            alarm: Alarm::default(),
         }
     }
 
@@ -76,12 +74,7 @@ impl EventBody {
                 Poll::Ready(true) => (),
                 Poll::Ready(false) => return Poll::Ready(None),
                 Poll::Pending => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    let due = self.last + self.keep_alive;
-                    if Instant::now() < due {
-                        self.timer.as_mut().reset(due);
-                        continue;
-                    }
+                    ready!(self.alarm.poll(cx, self.last + self.keep_alive));
                     self.encoded.push_back(wire::KEEP_ALIVE);
                 }
             }

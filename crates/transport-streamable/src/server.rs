@@ -25,6 +25,7 @@ use transport_sse::{
     body::{self, Outgoing, Patience},
     note::Note,
     respond,
+    woken::WhenWoken,
 };
 
 use crate::{
@@ -283,7 +284,8 @@ impl Server {
                 true => self.options.prime_after.min(self.options.keep_alive),
                 false => self.options.keep_alive,
             };
-            match tokio::time::timeout(patience, &mut sending).await {
+            // Its connection is woken by more than what it waits for.
+            match WhenWoken::new(tokio::time::timeout(patience, &mut sending)).await {
                 Ok(reply) => reply,
                 Err(_) => return Ok(asking.stream_later(sending)),
             }

@@ -101,7 +101,10 @@ impl SessionId {
 impl Hash for SessionId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let bytes = self.0.as_bytes();
-        bytes.last_chunk::<{ Self::HASHED_LEN }>().map_or(bytes, |end| end).hash(state);
+        match bytes.last_chunk::<{ Self::HASHED_LEN }>() {
+            Some(end) => state.write_u128(u128::from_le_bytes(*end)),
+            None => bytes.hash(state),
+        }
     }
 }
 

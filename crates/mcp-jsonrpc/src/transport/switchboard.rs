@@ -42,6 +42,7 @@ use crate::{
     Era, Id, Kind, Message, RpcError,
     modern::{DISCOVER, NAMES_VERSION, Params},
     params::{Cancelled, PROGRESS_TOKEN},
+    quick::QuickMap,
 };
 
 pub use asked::Asked;
@@ -85,7 +86,7 @@ impl Default for SwitchboardMax {
 #[derive(Default)]
 struct State {
     last: i64,
-    waiting: HashMap<i64, Waiting>,
+    waiting: QuickMap<i64, Waiting>,
     /// Tokens as they went out, each as JSON in one spelling.
     progress: HashMap<Box<str>, i64>,
     /// Of requests that began a task.

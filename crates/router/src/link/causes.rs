@@ -7,11 +7,11 @@
 //! and a request of its runs, can what is said be its and nobody else's.
 
 use std::{
-    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use mcp_jsonrpc::quick::QuickMap;
 use tokio::time::Instant;
 
 /// How long after an answer a server may still have something to say about it.
@@ -29,7 +29,7 @@ pub(crate) struct Causes {
 
 #[derive(Debug)]
 struct Traces {
-    by_session: HashMap<u64, Trace>,
+    by_session: QuickMap<u64, Trace>,
     /// Until then there may be traces that are not known.
     unknown_until: Instant,
 }
@@ -44,7 +44,7 @@ struct Trace {
 
 impl Causes {
     pub(crate) fn new(running_max: Duration) -> Self {
-        let traces = Traces { by_session: HashMap::new(), unknown_until: Instant::now() };
+        let traces = Traces { by_session: QuickMap::default(), unknown_until: Instant::now() };
         Self { traces: Mutex::new(traces), running_max }
     }
 

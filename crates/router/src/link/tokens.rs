@@ -3,17 +3,15 @@
 //! Clients pick the same tokens, and a server may report on a request that has long been
 //! cancelled: a token that is used twice would carry one client's progress to another.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use mcp_jsonrpc::{
     Message,
     params::{AnyParams, PROGRESS_TOKEN, Progress},
+    quick::QuickMap,
 };
 use serde_json::value::RawValue;
 
@@ -24,7 +22,7 @@ const KEPT_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     last: AtomicU64,
-    open: Mutex<HashMap<u64, Token>>,
+    open: Mutex<QuickMap<u64, Token>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +74,7 @@ impl Tokens {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Token>> {
+    fn lock(&self) -> MutexGuard<'_, QuickMap<u64, Token>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

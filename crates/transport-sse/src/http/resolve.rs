@@ -105,9 +105,10 @@ fn show(uri: &Uri) -> String {
 
 /// The session that the query of an address names, under either of its usual names.
 pub fn session_id(query: &str) -> Option<SessionId> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let named = pairs.find(|(name, _)| matches!(*name, "sessionId" | "session_id"));
-    named.and_then(|(_, id)| SessionId::new(id))
+    let mut ids = query.split('&').filter_map(|pair| {
+        pair.strip_prefix("sessionId=").or_else(|| pair.strip_prefix("session_id="))
+    });
+    ids.next().and_then(SessionId::new)
 }
 
 #[cfg(test)]

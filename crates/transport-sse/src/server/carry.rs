@@ -39,6 +39,8 @@ pub(super) async fn carry(
 ) {
     let open = &*place.0;
     tokio::select! {
+        // What is answered is said, and whoever waits for the end is asked less often.
+        biased;
         () = talk(&inner, open, (&*session, exchange)) => (),
         () = open.outbox.over() => (),
     }

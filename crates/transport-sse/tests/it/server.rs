@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use transport_sse::{
     body::Outgoing,
-    note::Note,
     server::{Server, ServerOptions},
 };
 
@@ -72,7 +71,7 @@ async fn answers_come_down_the_stream() {
     assert_eq!((path, id.len()), ("/a/message", 32));
 
     let response = post(&server, &stream.post_to, call(1)).await;
-    let noted = response.extensions().get::<Note>().unwrap();
+    let noted = response.body().note().unwrap();
     assert_eq!(noted.rpc_method.as_deref(), Some("tools/call"));
     assert!(noted.session.is_some() && noted.reason.is_none());
     assert_eq!((response.status().as_u16(), text(response).await.as_str()), (202, ""));
@@ -154,7 +153,7 @@ async fn methods() {
         };
         assert_eq!(response.status(), status, "{method}");
         assert_eq!(response.headers()["allow"], allow, "{method}");
-        let noted = response.extensions().get::<Note>().unwrap();
+        let noted = response.body().note().unwrap();
         assert_eq!(noted.reason.is_some(), status == 405);
     }
     let request = Request::head("/a/sse").body(Outgoing::empty()).unwrap();
@@ -177,7 +176,7 @@ async fn bodies_that_are_no_message() {
     ] {
         let response = post(&server, &stream.post_to, body.clone()).await;
         assert_eq!(response.status(), status, "{body}");
-        assert!(response.extensions().get::<Note>().unwrap().reason.is_some());
+        assert!(response.body().note().unwrap().reason.is_some());
         let answer: Value = serde_json::from_str(&text(response).await).unwrap();
         assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{body}");
     }

@@ -28,7 +28,7 @@ fn the_table() {
             let response = refusal.into_response(Note::default());
             assert_eq!(response.status().as_u16(), status, "{kind:?} {stage:?}");
             assert_eq!(response.headers().contains_key("retry-after"), status == 503);
-            assert!(response.extensions().get::<Note>().unwrap().reason.is_some());
+            assert!(response.body().note().unwrap().reason.is_some());
         }
     }
 }

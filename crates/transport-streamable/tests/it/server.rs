@@ -19,7 +19,7 @@ use mcp_jsonrpc::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use transport_sse::{body::Outgoing, note::Note};
+use transport_sse::body::Outgoing;
 use transport_streamable::server::{Server, ServerOptions};
 
 use crate::fake::Fake;
@@ -151,7 +151,7 @@ async fn a_session_begins_goes_on_and_ends() {
         (response.status().as_u16(), &response.headers()["mcp-session-id"]),
         (200, &ID.parse().unwrap())
     );
-    let noted = response.extensions().get::<Note>().unwrap();
+    let noted = response.body().note().unwrap();
     assert_eq!(noted.rpc_method.as_deref(), Some("initialize"));
     assert!(noted.session.is_some());
     assert_eq!(value(response).await["id"], 0);
@@ -194,7 +194,7 @@ async fn requests_without_a_session() {
     ] {
         let response = rig.request(method, &fields, call(1)).await;
         assert_eq!(response.status(), status, "{method} {fields:?}");
-        assert!(response.extensions().get::<Note>().unwrap().reason.is_some());
+        assert!(response.body().note().unwrap().reason.is_some());
         let answer = value(response).await;
         assert_eq!(answer["id"].as_i64(), (method == "POST").then_some(1));
         assert!(answer["error"]["message"].as_str().unwrap().contains("`initialize`"));
@@ -358,7 +358,7 @@ async fn json_alone_waits_for_the_answer_and_declines_questions() {
     .await;
     let fields = [("mcp-session-id", ID), ("accept", "application/json")];
     let response = rig.post(&fields, call(1)).await;
-    let reason = response.extensions().get::<Note>().unwrap().reason.clone().unwrap();
+    let reason = response.body().note().unwrap().reason.clone().unwrap();
     assert!(reason.contains("2 messages"), "{reason}");
     assert_eq!(value(response).await["id"], 1);
     let told = told.lock().unwrap();

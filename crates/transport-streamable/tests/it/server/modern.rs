@@ -77,7 +77,7 @@ async fn a_request_is_carried_as_it_came_and_no_session_is_named() {
     let response = rig.post(&fields, sent.clone()).await;
     assert_eq!(response.status(), 200);
     assert!(!response.headers().contains_key("mcp-session-id"));
-    assert_eq!(response.extensions().get::<Note>().unwrap().session, None);
+    assert_eq!(response.body().note().unwrap().session, None);
     assert_eq!(value(response).await, json!({ "jsonrpc": "2.0", "id": "a", "result": {} }));
     let exchange = hear.recv().await.unwrap();
     assert_eq!(exchange.message.as_bytes(), sent.as_bytes());
@@ -243,9 +243,7 @@ async fn a_stream_holds_notifications_and_the_answer_and_no_ids() {
     assert_eq!(text.matches("data:").count(), 2, "{text}");
 
     let response = ask_as(&rig, "application/json", "tools/call", json!({ "name": "t" })).await;
-    assert!(
-        response.extensions().get::<Note>().unwrap().reason.as_ref().unwrap().starts_with("2 ")
-    );
+    assert!(response.body().note().unwrap().reason.as_ref().unwrap().starts_with("2 "));
     assert_eq!(value(response).await["id"], "a");
     let response = ask_as(&rig, "text/event-stream", "tools/call", json!({ "name": "t" })).await;
     assert_eq!(messages(response).await.len(), 2);
