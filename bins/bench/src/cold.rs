@@ -1,12 +1,15 @@
 //! Times from the start of the process: until it listens, until the first list of tools, until
 //! the list of every server.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::{
-    client::{Session, Wire},
+    client::{Session, Target, Wire},
     error::{Failure, Result},
     plan::{Leg, Plan},
     relay::Kind,
@@ -16,6 +19,10 @@ use crate::{
 
 /// Starts are short: so many for each round of the loads.
 const STARTS_PER_ROUND: usize = 3;
+/// A program of others may listen before it is ready; it is asked again after this time …
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+/// … and so long.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const ONE: &[Leg] = &[Leg::Direct, Leg::Relay(Kind::StdioShared), Leg::Gateway];
 const MANY: &[Leg] = &[Leg::Direct, Leg::Gateway];
 
@@ -27,8 +34,10 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<ColdReport
     let mut reports = Vec::new();
     for servers in &plan.cold_servers {
         let legs = if *servers == 1 { ONE } else { MANY };
+        // Programs of others have one server behind here, as in all else that they do.
+        let peers = plan.peers.iter().filter(|_| *servers == 1).map(|it| Leg::Peer(*it));
         let mut all: Vec<(Leg, Vec<ColdOutcome>)> =
-            plan.legs(legs).map(|it| (it, Vec::new())).collect();
+            plan.legs(legs).chain(peers).map(|it| (it, Vec::new())).collect();
         for _ in 0..plan.rounds * STARTS_PER_ROUND {
             for (leg, outcomes) in &mut all {
                 if outcomes.iter().all(|it| matches!(it, ColdOutcome::Done(_))) {
@@ -46,6 +55,9 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<ColdReport
 }
 
 async fn once(plan: &Plan, leg: Leg, servers: usize, folder: &Path) -> Result<ColdOutcome> {
+    if let Some(why) = leg.cannot(Wire::Streamable, Wire::Stdio) {
+        return Ok(ColdOutcome::No(why.to_owned()));
+    }
     let wanted = Wanted { servers, ..Wanted::of(leg, Wire::Streamable, Wire::Stdio) };
     let before = Instant::now();
     let mut stack = match Stack::begin(plan, wanted, folder).await {
@@ -54,17 +66,40 @@ async fn once(plan: &Plan, leg: Leg, servers: usize, folder: &Path) -> Result<Co
             return Ok(ColdOutcome::No(cause.to_string()));
         }
         Err(cause) if leg == Leg::Gateway => return Ok(ColdOutcome::Failed(cause.to_string())),
+        Err(cause) if leg.is_peer() => return Ok(ColdOutcome::No(cause.to_string())),
         Err(cause) => return Err(cause),
     };
-    let outcome = match sample(plan, &mut stack, before).await {
+    let outcome = match sample(plan, &mut stack, before, leg.is_peer()).await {
         Ok(sample) => ColdOutcome::Done(sample),
+        // What another's program does wrong is told, and is no fault of this run.
+        Err(cause) if leg.is_peer() => ColdOutcome::No(stack.explain(cause).to_string()),
         Err(cause) => ColdOutcome::Failed(stack.explain(cause).to_string()),
     };
     stack.end().await?;
     Ok(outcome)
 }
 
-async fn sample(plan: &Plan, stack: &mut Stack, before: Instant) -> Result<ColdSample> {
+/// A session that has its list; asked for again until then.
+async fn first_list(door: &Target, call_timeout: Duration, until: Instant) -> Result<Session> {
+    loop {
+        let listed = async {
+            let mut session = Session::open(door, call_timeout).await?;
+            session.list_tools(1).await?;
+            Ok(session)
+        };
+        match listed.await {
+            Err(_) if Instant::now() < until => sleep(ASK_AGAIN).await,
+            done => return done,
+        }
+    }
+}
+
+async fn sample(
+    plan: &Plan,
+    stack: &mut Stack,
+    before: Instant,
+    patient: bool,
+) -> Result<ColdSample> {
     let (started, listening) = match stack.middle() {
         Some(middle) => (middle.started, Some(middle.listening().await?)),
         None => (before, None),
@@ -73,8 +108,8 @@ async fn sample(plan: &Plan, stack: &mut Stack, before: Instant) -> Result<ColdS
     let call_timeout = plan.call_timeout;
     for door in stack.doors.clone() {
         lists.spawn(async move {
-            let mut session = Session::open(&door, call_timeout).await?;
-            session.list_tools(1).await?;
+            let until = if patient { Instant::now() + READY_TIMEOUT } else { Instant::now() };
+            let session = first_list(&door, call_timeout, until).await?;
             Ok((started.elapsed(), session))
         });
     }
@@ -88,7 +123,7 @@ async fn sample(plan: &Plan, stack: &mut Stack, before: Instant) -> Result<ColdS
     for session in sessions {
         session.close().await?;
     }
-    let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let none = || Failure::Process("no server to ask".to_owned());
     Ok(ColdSample {
         listening_ms: listening.map(ms),
