@@ -1,7 +1,7 @@
 //! Watching the files that a configuration depends on.
 //!
-//! Folders are watched, not files: editors put another file in the place of the one there is, and
-//! Kubernetes another link.  An event only says that it is time to look: what counts is what the
+//! Folders are watched, since editors put another file in the place of the one there is, and
+//! Kubernetes another link; of files only what is written into them.  An event only says that it is time to look: what counts is what the
 //! files hold.  Where folders cannot be watched, they are looked at every few seconds.
 
 use std::{
@@ -74,7 +74,8 @@ struct Folders {
 impl Folders {
     fn of(files: &Stamps) -> Self {
         let folders: BTreeSet<PathBuf> = files.files().flat_map(folders_of).collect();
-        match events::Events::of(&folders) {
+        let files: Vec<&Path> = files.files().collect();
+        match events::Events::of(&folders, &files) {
             Ok((events, complete)) => Self { events: Some(events), complete },
             Err(error) => {
                 debug!(%error, "folders are looked at instead of watched");
@@ -117,7 +118,13 @@ fn folders_of(file: &Path) -> BTreeSet<PathBuf> {
 mod events {
     //! By inotify.
 
-    use std::{collections::BTreeSet, io, mem::MaybeUninit, os::fd::OwnedFd, path::PathBuf};
+    use std::{
+        collections::BTreeSet,
+        io,
+        mem::MaybeUninit,
+        os::fd::OwnedFd,
+        path::{Path, PathBuf},
+    };
 
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     use tokio::io::unix::AsyncFd;
@@ -129,11 +136,13 @@ mod events {
     pub(super) struct Events(AsyncFd<OwnedFd>);
 
     impl Events {
-        /// Watches folders; says whether that could be done for all of them.
-        pub(super) fn of(folders: &BTreeSet<PathBuf>) -> io::Result<(Self, bool)> {
+        /// Watches folders, and files for what is written into them; says whether that could be done
+        /// for all folders.
+        pub(super) fn of(folders: &BTreeSet<PathBuf>, files: &[&Path]) -> io::Result<(Self, bool)> {
             let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+            // Not what is written into others: a log that lies beside the configuration would wake
+            // us with each of its lines.
             let what = WatchFlags::CLOSE_WRITE
-                | WatchFlags::MODIFY
                 | WatchFlags::CREATE
                 | WatchFlags::DELETE
                 | WatchFlags::MOVE
@@ -143,6 +152,10 @@ mod events {
             let mut complete = true;
             for folder in folders {
                 complete &= inotify::add_watch(&fd, folder, what).is_ok();
+            }
+            for file in files {
+                // One that is not there yet is seen by its folder.
+                inotify::add_watch(&fd, *file, WatchFlags::MODIFY).ok();
             }
             #[expect(
                 deprecated,
@@ -161,19 +174,51 @@ mod events {
             ready.clear_ready();
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{fs::File, io::Write as _};
+
+        use super::*;
+
+        #[tokio::test]
+        async fn a_log_beside_the_configuration_wakes_nobody() {
+            let folder = tempfile::tempdir().unwrap();
+            let [mut log, mut config] =
+                ["log", "config"].map(|it| File::create(folder.path().join(it)).unwrap());
+            let watched = BTreeSet::from([folder.path().to_owned()]);
+            let file = folder.path().join("config");
+            let (events, complete) = Events::of(&watched, &[&file]).unwrap();
+            assert!(complete);
+            let woken = || {
+                let mut buffer = [MaybeUninit::uninit(); BUFFER_LEN];
+                inotify::Reader::new(events.0.get_ref(), &mut buffer).next().is_ok()
+            };
+            log.write_all(b"a line").unwrap();
+            assert!(!woken());
+            config.write_all(b"{").unwrap();
+            assert!(woken());
+            drop(log);
+            assert!(woken(), "it might have been the configuration by another name");
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod events {
     //! There are none: folders are looked at.
 
-    use std::{collections::BTreeSet, io, path::PathBuf};
+    use std::{
+        collections::BTreeSet,
+        io,
+        path::{Path, PathBuf},
+    };
 
     #[derive(Debug)]
     pub(super) struct Events;
 
     impl Events {
-        pub(super) fn of(_: &BTreeSet<PathBuf>) -> io::Result<(Self, bool)> {
+        pub(super) fn of(_: &BTreeSet<PathBuf>, _: &[&Path]) -> io::Result<(Self, bool)> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
