@@ -4,6 +4,7 @@
 use std::{fmt, path::Path, time::Duration};
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     client::{Session, Target, Wire},
@@ -146,10 +147,17 @@ async fn sample(plan: &Plan, beside: Beside, stack: &Stack) -> Result<AdverseSam
     normal.start()?;
     normal.wait(SETTLE).await;
     normal.record();
-    let before = normal.calls();
+    let (before, since) = (normal.calls(), Instant::now());
     let time = Duration::from_secs_f64(plan.seconds);
     normal.wait(time).await;
-    let calls = normal.calls() - before;
+    // On a busy machine the first answer may be late; without one there is nothing to tell.
+    while normal.calls() == before && since.elapsed() < plan.call_timeout {
+        normal.wait(time).await;
+    }
+    let (calls, time) = (normal.calls() - before, since.elapsed());
+    if calls == 0 {
+        return Err(Failure::Peer(format!("not one call was answered in {time:?}")));
+    }
     let memory = procfs::memory(&stack.family(&[pid])?)?;
     let latencies = normal.finish().await?;
     drop(slow);
