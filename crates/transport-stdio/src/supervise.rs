@@ -1,13 +1,13 @@
 //! The small processes between a gateway and its children, which see to it that nothing survives.
 //!
 //! A gateway that is killed cannot clean up after itself, and what its children have started in
-//! sessions of their own it would not find anyway.  So each child gets a supervisor ([`watch`]).
+//! sessions of their own it would not find anyway.  So each child gets a supervisor (`watch`).
 //! On Linux that is a *subreaper*: whatever loses its parent below it becomes its child, so that
 //! all can be found.  It learns that its time is up from a socket which the kernel closes when the
 //! gateway ends, however it ends.
 //!
 //! To start a program takes a millisecond of a processor, to fork a small process a tenth of that.
-//! So one keeper ([`keeper`]) is started, the gateway's own program with a hidden argument, and
+//! So one keeper (`keeper`) is started, the gateway's own program with a hidden argument, and
 //! every supervisor is a fork of it: it has no threads, no runtime, and nothing in its memory that
 //! is anybody's.  Who does nothing but fork hardly ever dies; if it does, the supervisors do not
 //! need it, and the next child gets another one.
