@@ -223,12 +223,7 @@ fn quote(name: &str, value: &str, out: &mut String) {
 }
 
 fn shortened(text: &str) -> &str {
-    // Not that many bytes, so not that many characters.
-    if text.len() <= TEXT_LEN_MAX {
-        return text;
-    }
-    let end = text.char_indices().nth(TEXT_LEN_MAX).map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or(text)
+    telemetry::shortened(text, TEXT_LEN_MAX)
 }
 
 #[cfg(test)]

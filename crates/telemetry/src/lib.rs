@@ -9,6 +9,7 @@
 
 mod audit;
 pub mod counts;
+mod cut;
 mod method;
 mod observed;
 mod outcome;
@@ -17,6 +18,7 @@ pub mod text;
 
 pub use audit::{Audit, AuditOptions, Refused};
 pub use counts::Counts;
+pub use cut::shortened;
 pub use method::Method;
 pub use observed::{Observed, Place, Watch};
 pub use outcome::Outcome;

@@ -11,7 +11,7 @@ use mcp_jsonrpc::{
 };
 
 use super::Audit;
-use crate::{Method, Outcome, stamp};
+use crate::{Method, Outcome, cut, stamp};
 
 /// How much of a name, a URI or a reason is written down, in characters.
 const TEXT_LEN_MAX: usize = 256;
@@ -99,7 +99,7 @@ impl Line {
     /// Notes why there is no answer.
     pub(crate) fn failed(&mut self, error: &TransportError) {
         let said = error.said().to_string();
-        self.reason = Some(said.chars().take(TEXT_LEN_MAX).collect::<String>().into());
+        self.reason = Some(shortened(&said).into());
     }
 
     /// Writes it down.
@@ -257,8 +257,7 @@ fn written(text: &str) -> String {
 }
 
 fn shortened(text: &str) -> &str {
-    let end = text.char_indices().nth(TEXT_LEN_MAX).map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or(text)
+    cut::shortened(text, TEXT_LEN_MAX)
 }
 
 /// A text as it is written in JSON, of which no more is kept than may be.
