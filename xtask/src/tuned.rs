@@ -4,6 +4,8 @@
 //! and a build which lays out and inlines by those counts.  Nothing of it is kept in the repository:
 //! the counts are of one state of the source, and are taken again for the next.
 
+mod layout;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -20,7 +22,7 @@ const LOADS: [&[&str]; 2] = [
     &["--workload=W1,W2,W3,W4,W5,W7,P1,P3,W9,W12", "--sessions=8,64", "--seconds=1"],
     &["--workload=W8,W10", "--cold-servers=1,10", "--aggregate-servers=1,10", "--seconds=1"],
 ];
-/// How long each of the two may take.
+/// How long each load may take.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(15);
 /// How long a program may take to tell its version, or to add up counts.
 const TOOL_TIMEOUT: Duration = Duration::from_mins(2);
@@ -44,36 +46,50 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
         fs::remove_dir_all(&counts).map_err(|it| format!("{}: {it}", counts.display()))?;
     }
     let flag = format!("-Cprofile-generate={}", counts.display());
-    let counting = gateway(root, host, "counting", &flag)?;
+    let counting = gateway(root, host, "counting", &[flag])?;
     let words = ["build", "--release", "--locked", "-p", "gateway-bench"];
     Task::cargo(root, &words).run().map_err(|it| it.to_string())?;
-    for load in LOADS {
-        let program = root.join("target/release/gateway-bench");
-        let named = counting.to_string_lossy();
-        let words = ["run", "--rounds=1", "--require-gateway", "--legs=gateway,gateway-tokens"];
-        let words = [&words[..], &["--gateway", &named], load].concat();
-        let task = Task::new(root, program).args(&words).timeout(LOAD_TIMEOUT);
-        task.run().map_err(|it| it.to_string())?;
+    for words in LOADS {
+        load(root, &counting, words).run().map_err(|it| it.to_string())?;
     }
-    let (from, to) = (counts.to_string_lossy(), sum.to_string_lossy());
-    let add = Task::new(root, adder).args(&["merge", "--output", &to, &from]);
-    add.timeout(TOOL_TIMEOUT).run().map_err(|it| it.to_string())?;
+    add(root, &adder, &counts, &sum)?;
 
-    let built = gateway(root, host, "built", &format!("-Cprofile-use={}", sum.display()))?;
+    let mut flags = layout::flags(root, &place, &adder, host, &counting)?;
+    flags.extend([format!("-Cprofile-use={}", sum.display()), "-Cstrip=symbols".to_owned()]);
+    let built = gateway(root, host, "built", &flags)?;
     let tuned = place.join("gateway");
     fs::copy(&built, &tuned).map_err(|it| format!("{}: {it}", tuned.display()))?;
     println!("built: {}", tuned.display());
     Ok(tuned)
 }
 
-/// Builds the gateway with a flag, which is for it alone and not for what runs while it is built.
-fn gateway(root: &Path, host: &str, folder: &str, flag: &str) -> Result<PathBuf, String> {
+/// A load of the benchmark, through this gateway.
+fn load(root: &Path, counting: &Path, words: &[&str]) -> Task {
+    let program = root.join("target/release/gateway-bench");
+    let named = counting.to_string_lossy();
+    let run = ["run", "--rounds=1", "--require-gateway", "--legs=gateway,gateway-tokens"];
+    let words = [&run[..], &["--gateway", &named], words].concat();
+    Task::new(root, program).args(&words).timeout(LOAD_TIMEOUT)
+}
+
+/// Adds up the counts of a folder.
+fn add(root: &Path, adder: &Path, from: &Path, to: &Path) -> Result<(), String> {
+    let (from, to) = (from.to_string_lossy(), to.to_string_lossy());
+    let task = Task::new(root, adder).args(&["merge", "--output", &to, &from]);
+    task.timeout(TOOL_TIMEOUT).run().map_err(|it| it.to_string())
+}
+
+/// Builds the gateway with flags, which are for it alone and not for what runs while it is built.
+fn gateway(root: &Path, host: &str, folder: &str, flags: &[String]) -> Result<PathBuf, String> {
     let folder = root.join(PLACE).join(folder);
     let words = ["build", "--release", "--locked", "-p", "gateway", "--target", host];
     Task::cargo(root, &words)
         .env("CARGO_TARGET_DIR", &folder)
+        // A setting of the profile is part of what functions are called, which has to be the same in
+        // both; what is counted needs its names, for valgrind.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
         // Unlike RUSTFLAGS this may hold a path with spaces.
-        .env("CARGO_ENCODED_RUSTFLAGS", flag)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .run()
         .map_err(|it| it.to_string())?;
     Ok(folder.join(host).join("release/gateway"))
