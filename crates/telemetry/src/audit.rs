@@ -135,7 +135,7 @@ impl Audit {
     }
 
     /// Adds a line; drops it, and counts it, where far too many are waiting.
-    pub(crate) fn write(&self, line: &str) {
+    pub(crate) fn write(&self, line: &[u8]) {
         let max = self.0.options.queue_bytes_max;
         let mut waiting = self.0.waiting();
         let len = waiting.lines.len() + waiting.writing + line.len();
@@ -144,7 +144,7 @@ impl Audit {
             return;
         }
         let wake = waiting.lines.is_empty() && waiting.writing == 0;
-        waiting.lines.extend_from_slice(line.as_bytes());
+        waiting.lines.extend_from_slice(line);
         if max < len {
             self.0.is_closed.store(true, Ordering::Release);
         }

@@ -4,29 +4,30 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method(usize);
 
-/// Their names as labels; the last is whatever is none of the others.
-const NAMES: [&str; Method::COUNT] = [
-    "tools/call",
-    "tools/list",
-    "initialize",
-    "ping",
-    "server/discover",
-    "subscriptions/listen",
-    "prompts/get",
-    "prompts/list",
-    "resources/read",
-    "resources/list",
-    "resources/templates/list",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "completion/complete",
-    "logging/setLevel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/cancel",
-    "tasks/update",
-    "other",
+/// Their names as labels, and the parameter that says what they are about; the last is whatever is
+/// none of the others.
+const ALL: [(&str, Option<&str>); Method::COUNT] = [
+    ("tools/call", Some("name")),
+    ("tools/list", None),
+    ("initialize", None),
+    ("ping", None),
+    ("server/discover", None),
+    ("subscriptions/listen", None),
+    ("prompts/get", Some("name")),
+    ("prompts/list", None),
+    ("resources/read", Some("uri")),
+    ("resources/list", None),
+    ("resources/templates/list", None),
+    ("resources/subscribe", Some("uri")),
+    ("resources/unsubscribe", Some("uri")),
+    ("completion/complete", Some("ref")),
+    ("logging/setLevel", None),
+    ("tasks/get", Some("taskId")),
+    ("tasks/list", Some("cursor")),
+    ("tasks/result", Some("taskId")),
+    ("tasks/cancel", Some("taskId")),
+    ("tasks/update", Some("taskId")),
+    ("other", None),
 ];
 
 // === impl Method ===
@@ -41,7 +42,7 @@ impl Method {
 
     /// The one of this name, or the one that stands for all others.
     pub fn of(name: &str) -> Self {
-        let found = NAMES.iter().position(|it| *it == name);
+        let found = ALL.iter().position(|(it, _)| *it == name);
         Self(found.unwrap_or(Self::COUNT - 1))
     }
 
@@ -52,7 +53,7 @@ impl Method {
 
     /// Its name as a label.
     pub fn as_str(self) -> &'static str {
-        NAMES.get(self.0).copied().unwrap_or("other")
+        ALL.get(self.0).map_or("other", |(name, _)| name)
     }
 
     /// Whether it concerns what a server has and does, so that it is worth being written down who
@@ -63,14 +64,7 @@ impl Method {
 
     /// The parameter that says what it is about, of those that concern content.
     pub(crate) fn target(self) -> Option<&'static str> {
-        Some(match self.as_str() {
-            "tools/call" | "prompts/get" => "name",
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
-            "completion/complete" => "ref",
-            "tasks/list" => "cursor",
-            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => "taskId",
-            _ => return None,
-        })
+        ALL.get(self.0)?.1
     }
 
     /// Its place among all.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -56,7 +56,8 @@ pub enum Place {
 struct ObservedSession {
     inner: Arc<dyn Session>,
     watch: Watch,
-    id: OnceLock<SessionId>,
+    /// Its id, where it was found by it.
+    id: Option<SessionId>,
 }
 
 /// Who begins a session, and what the client says it is.
@@ -71,7 +72,7 @@ struct Asked {
     is_over: bool,
     /// How it came to be here, if it is to be seen elsewhere as well.
     trail: Option<Arc<Trail>>,
-    line: Option<Box<Line>>,
+    line: Option<Line>,
 }
 
 /// What is said to one request, while it is said.
@@ -99,8 +100,7 @@ impl Observed {
     }
 
     fn wrap(&self, inner: Arc<dyn Session>, id: Option<&SessionId>) -> Arc<dyn Session> {
-        let id = id.cloned().map_or_else(OnceLock::new, OnceLock::from);
-        Arc::new(ObservedSession { inner, watch: self.watch.clone(), id })
+        Arc::new(ObservedSession { inner, watch: self.watch.clone(), id: id.cloned() })
     }
 }
 
@@ -187,7 +187,7 @@ impl Session for ObservedSession {
     fn close(&self) -> BoxFuture<'_, ()> {
         if self.watch.1 != Place::Member
             && let Some(audit) = &self.watch.0.audit
-            && let Some(id) = self.id.get().cloned().or_else(|| self.inner.endpoint().session)
+            && let Some(id) = self.id.clone().or_else(|| self.inner.endpoint().session)
         {
             let of = (audit, &*self.watch.0.server);
             audit::session(of, "session_ended", None, (Some(&id), None));
@@ -204,7 +204,7 @@ impl ObservedSession {
         let trail = match place {
             Place::Server => None,
             Place::Door => {
-                let trail = Trail::new(Arc::clone(&goal.server), self.id.get().cloned());
+                let trail = Trail::new(Arc::clone(&goal.server), self.id.clone());
                 exchange.caller.trail = Some(Arc::new(trail));
                 exchange.caller.trail.clone()
             }
@@ -217,7 +217,8 @@ impl ObservedSession {
             }
         };
         let is_audited = goal.audit.is_some() && method.is_content();
-        let line = is_audited.then(|| Box::new(Line::new(method, exchange, self.id.get())));
+        let id = self.id.as_ref();
+        let line = is_audited.then(|| Line::new(&goal.server, method, exchange, id));
         let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
         let (watch, began) = (self.watch.clone(), Instant::now());
         Asked { watch, method, is_modern, began, is_over: false, trail, line }
@@ -236,7 +237,7 @@ impl ObservedSession {
     /// Writes it down.  Before this the session may have no id yet, and must not be asked for it.
     fn begun(&self, (caller, client): &Beginning) {
         let Some(audit) = &self.watch.0.audit else { return };
-        let id = self.id.get().cloned().or_else(|| self.inner.endpoint().session);
+        let id = self.id.clone().or_else(|| self.inner.endpoint().session);
         let of = (audit, &*self.watch.0.server);
         audit::session(of, "session_begun", Some(caller), (id.as_ref(), client.as_deref()));
     }
@@ -334,8 +335,8 @@ impl Asked {
         if let Some(counts) = &goal.counts {
             counts.ended(self.method, outcome, after);
         }
-        if let (Some(line), Some(audit)) = (&self.line, &goal.audit) {
-            line.end(audit, &goal.server, outcome, after);
+        if let (Some(line), Some(audit)) = (&mut self.line, &goal.audit) {
+            line.end(audit, outcome, after);
         }
     }
 }

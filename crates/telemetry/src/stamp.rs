@@ -3,50 +3,79 @@
 //! Every request has such a line, and the formatting of dates for people costs more than the rest
 //! of it.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
+
+/// How long a time is when written.
+pub const LEN: usize = 27;
+
+thread_local! {
+    /// The second that was written last: all lines of a second begin with the same date.
+    static LAST: Cell<(u64, [u8; LEN])> = const { Cell::new((0, *b"1970-01-01T00:00:00.000000Z")) };
+}
 
 /// Writes the time that it is now: `2026-01-31T23:59:59.123456Z`.
-#[expect(clippy::disallowed_types, reason = "a line says when it was written, to the microsecond")]
 pub fn now(out: &mut String) {
+    out.push_str(std::str::from_utf8(&bytes()).unwrap_or_default());
+}
+
+/// The time that it is now, as [`now`] writes it.
+#[expect(clippy::disallowed_types, reason = "a line says when it was written, to the microsecond")]
+pub(crate) fn bytes() -> [u8; LEN] {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    write(now.unwrap_or_default(), out);
+    written(now.unwrap_or_default())
 }
 
 /// Writes a number in digits, as many as it has.
-pub fn number(mut number: u64, out: &mut String) {
-    let (mut digits, mut at) = ([b'0'; 20], 20);
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        }
+pub fn number(number: u64, out: &mut String) {
+    out.push_str(std::str::from_utf8(digits(number, &mut [0; 20])).unwrap_or_default());
+}
+
+/// A number in digits, as many as it has.
+pub(crate) fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
         number /= 10;
+        at -= 1;
         if number == 0 {
             break;
         }
     }
-    out.push_str(digits.get(at..).and_then(|it| std::str::from_utf8(it).ok()).unwrap_or_default());
+    room.get(at..).unwrap_or_default()
 }
 
-fn write(since: Duration, out: &mut String) {
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+fn written(since: Duration) -> [u8; LEN] {
+    let (second, mut text) = LAST.get();
+    if second != since.as_secs() {
+        text = date_and_time(since.as_secs());
+        LAST.set((since.as_secs(), text));
+    }
+    put(u64::from(since.subsec_micros()), text.get_mut(20..26));
+    text
+}
+
+fn date_and_time(secs: u64) -> [u8; LEN] {
+    let (days, second) = (secs / 86_400, secs % 86_400);
     let (year, month, day) = date(days);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    for (mut value, place) in [
+    for (value, place) in [
         (year, 0..4),
         (month, 5..7),
         (day, 8..10),
         (second / 3600, 11..13),
         (second / 60 % 60, 14..16),
         (second % 60, 17..19),
-        (u64::from(since.subsec_micros()), 20..26),
     ] {
-        for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
-            *digit = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
+        put(value, text.get_mut(place));
     }
-    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
+    text
+}
+
+fn put(mut value: u64, place: Option<&mut [u8]>) {
+    for digit in place.unwrap_or_default().iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
 }
 
 /// The date of a day since 1970, in the calendar that is usual; years begin in March here, so that
@@ -78,9 +107,12 @@ mod tests {
             (1_798_761_600, 0, "2027-01-01T00:00:00.000000Z"),
             (4_107_542_400, 0, "2100-03-01T00:00:00.000000Z"),
         ] {
-            let mut out = String::new();
-            write(Duration::new(secs, micros * 1000), &mut out);
-            assert_eq!(out, text);
+            // The second time the date is that of the first.
+            for micros in [micros, micros, 999_999, micros] {
+                let written = written(Duration::new(secs, micros * 1000));
+                let text = format!("{}.{micros:06}Z", text.split('.').next().unwrap());
+                assert_eq!(std::str::from_utf8(&written).unwrap(), text);
+            }
         }
         let mut out = String::new();
         now(&mut out);

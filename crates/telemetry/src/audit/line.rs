@@ -1,7 +1,7 @@
 //! What a line of an audit log says.  Neither arguments nor results are in it, no token, and of ids
 //! that open something the end alone.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use mcp_jsonrpc::{
     Era, Message,
@@ -17,18 +17,25 @@ use crate::{Method, Outcome, cut, stamp};
 const TEXT_LEN_MAX: usize = 256;
 /// How much of an id that opens something, at its end.
 const END_LEN: usize = 6;
+/// Most lines are shorter.
+const LINE_LEN: usize = 320;
+/// How a line begins; the time is put in its place when it is ended.
+const BEGIN: &[u8] = b"{\"time\":\"0000-00-00T00:00:00.000000Z\",\"event\":\"";
+const TIME_AT: usize = 9;
 
-/// A request, while it is under way.
+/// The name of a member, as it stands behind another member.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+/// A request, while it is under way: its line, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Line {
-    caller: Caller,
-    session: Option<SessionId>,
-    method: Method,
-    /// JSON texts.
-    target: Option<Box<str>>,
-    client: Option<Box<str>>,
-    pub(crate) code: Option<Box<str>>,
-    reason: Option<Box<str>>,
+    json: Json,
+    /// The code or reason of an error, with its name.
+    error: Option<Box<str>>,
     sent: usize,
     pub(crate) received: usize,
 }
@@ -51,81 +58,84 @@ pub struct Refused<'a> {
 }
 
 /// A line while it is written.
-struct Json(String);
+#[derive(Debug)]
+struct Json(Vec<u8>);
 
 // === impl Line ===
 
 impl Line {
-    pub(crate) fn new(method: Method, exchange: &Exchange, session: Option<&SessionId>) -> Self {
-        let message = &exchange.message;
+    /// Begins the line of a request to this server.
+    pub(crate) fn new(
+        server: &str,
+        method: Method,
+        exchange: &Exchange,
+        session: Option<&SessionId>,
+    ) -> Self {
+        let (message, caller) = (&exchange.message, &exchange.caller);
         let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
-        let names = [method.target().unwrap_or("_meta"), if is_modern { "_meta" } else { "" }];
-        // What names it twice may be read otherwise by whoever carries it out.
-        let (target, meta) = match message.pick(names) {
-            Ok([target, meta]) => (target, meta.filter(|_| is_modern)),
-            Err(_) => (Some("\"(unreadable)\""), None),
-        };
-        let target = match method.as_str() {
-            "completion/complete" => target.and_then(|it| either(it, ["name", "uri"])),
-            "tasks/list" => None,
-            _ => target,
-        };
-        let target = match method.target() {
-            Some("taskId") => target.and_then(end_of),
-            _ => target.and_then(bounded),
-        };
+        let (target, meta) = about(method, message, is_modern);
         let client = meta.and_then(|meta| pick(meta, [CLIENT_INFO]).ok()?[0]).and_then(client);
-        let session = session.cloned();
-        let session = session.or_else(|| exchange.caller.trail.as_ref()?.session.clone());
-        Self {
-            caller: exchange.caller.clone(),
-            session,
-            method,
-            target,
-            client,
-            code: None,
-            reason: None,
-            sent: message.as_bytes().len(),
-            received: 0,
+        let trail = caller.trail.as_deref();
+        let mut json = Json::begin("request");
+        json.text(member!("server"), server);
+        if let Some(via) = trail.map(|it| &*it.at).filter(|via| *via != server) {
+            json.text(member!("via"), via);
         }
+        json.who(caller, session.or_else(|| trail?.session.as_ref()));
+        json.raw(member!("client"), client.as_deref());
+        json.plain(member!("method"), method.as_str());
+        json.raw(member!("target"), target.as_deref());
+        Self { json, error: None, sent: message.as_bytes().len(), received: 0 }
     }
 
     /// Notes the error that it was answered with, by its code; its words are the server's.
     pub(crate) fn answered(&mut self, error: &Message) {
         let code = error.pick(["code"]).ok().and_then(|it| it[0]);
-        self.code = code.filter(|it| it.len() < 12).map(Into::into);
+        let code = code.filter(|it| it.len() < 12);
+        self.error = code.map(|code| [member!("code"), code].concat().into());
     }
 
     /// Notes why there is no answer.
     pub(crate) fn failed(&mut self, error: &TransportError) {
-        let said = error.said().to_string();
-        self.reason = Some(shortened(&said).into());
+        let said = written(shortened(&error.said().to_string()));
+        self.error = Some([member!("reason"), &said].concat().into());
     }
 
     /// Writes it down.
-    pub(crate) fn end(&self, audit: &Audit, server: &str, outcome: Outcome, after: Duration) {
-        let mut json = Json::begin("request");
-        json.text("server", server);
-        if let Some(trail) = &self.caller.trail
-            && *trail.at != *server
-        {
-            json.text("via", &trail.at);
-        }
-        json.who(&self.caller, self.session.as_ref());
-        json.raw("client", self.client.as_deref());
-        json.text("method", self.method.as_str());
-        json.raw("target", self.target.as_deref());
-        json.text("outcome", outcome.as_str());
-        json.raw("code", self.code.as_deref());
-        if let Some(reason) = &self.reason {
-            json.text("reason", reason);
-        }
+    pub(crate) fn end(&mut self, audit: &Audit, outcome: Outcome, after: Duration) {
+        let json = &mut self.json;
+        json.plain(member!("outcome"), outcome.as_str());
+        json.raw("", self.error.as_deref());
         let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        for (name, value) in [("us", us), ("in", self.sent as u64), ("out", self.received as u64)] {
-            json.number(name, value);
-        }
-        audit.write(&json.end());
+        json.number(member!("us"), us);
+        json.number(member!("in"), self.sent as u64);
+        json.number(member!("out"), self.received as u64);
+        audit.write(json.end());
     }
+}
+
+/// What a request is about, as JSON, and its `_meta` where there may be one of interest.
+fn about(
+    method: Method,
+    message: &Message,
+    is_modern: bool,
+) -> (Option<Cow<'_, str>>, Option<&str>) {
+    let names = [method.target().unwrap_or("_meta"), if is_modern { "_meta" } else { "" }];
+    // What names it twice may be read otherwise by whoever carries it out.
+    let (target, meta) = match message.pick(names) {
+        Ok([target, meta]) => (target, meta.filter(|_| is_modern)),
+        Err(_) => (Some("\"(unreadable)\""), None),
+    };
+    let target = match method.as_str() {
+        "completion/complete" => target.and_then(|it| either(it, ["name", "uri"])),
+        "tasks/list" => None,
+        _ => target,
+    };
+    let target = match method.target() {
+        Some("taskId") => target.and_then(end_of).map(Cow::Owned),
+        _ => target.and_then(bounded),
+    };
+    (target, meta)
 }
 
 /// A session that begins, by what its client says of itself, or ends.
@@ -136,13 +146,13 @@ pub(crate) fn session(
     (session, client): (Option<&SessionId>, Option<&str>),
 ) {
     let mut json = Json::begin(event);
-    json.text("server", server);
+    json.text(member!("server"), server);
     match caller {
         Some(caller) => json.who(caller, session),
         None => json.session(session),
     }
-    json.raw("client", client);
-    audit.write(&json.end());
+    json.raw(member!("client"), client);
+    audit.write(json.end());
 }
 
 /// What a client that begins says of itself: its name and version as a JSON text.
@@ -154,8 +164,8 @@ pub(crate) fn client_of(initialize: &Message) -> Option<Box<str>> {
 pub(super) fn lost(count: u64, lines: &mut Vec<u8>) {
     if count > 0 {
         let mut json = Json::begin("lost");
-        json.number("lines", count);
-        lines.extend_from_slice(json.end().as_bytes());
+        json.number(member!("lines"), count);
+        lines.extend_from_slice(json.end());
     }
 }
 
@@ -166,19 +176,19 @@ impl Audit {
             return;
         }
         let mut json = Json::begin("refused");
-        json.text("server", it.server);
+        json.text(member!("server"), it.server);
         for (name, value) in [
-            ("caller", it.caller),
-            ("address", it.address),
-            ("method", it.method),
-            ("reason", it.reason),
+            (member!("caller"), it.caller),
+            (member!("address"), it.address),
+            (member!("method"), it.method),
+            (member!("reason"), it.reason),
         ] {
             if let Some(value) = value {
                 json.text(name, shortened(value));
             }
         }
-        json.number("status", u64::from(it.status));
-        self.write(&json.end());
+        json.number(member!("status"), u64::from(it.status));
+        self.write(json.end());
     }
 }
 
@@ -186,69 +196,74 @@ impl Audit {
 
 impl Json {
     fn begin(event: &'static str) -> Self {
-        let mut out = String::with_capacity(384);
-        out.push_str("{\"time\":\"");
-        stamp::now(&mut out);
-        for part in ["\",\"event\":\"", event, "\""] {
-            out.push_str(part);
-        }
+        let mut out = Vec::with_capacity(LINE_LEN);
+        out.extend_from_slice(BEGIN);
+        out.extend_from_slice(event.as_bytes());
+        out.push(b'"');
         Self(out)
     }
 
-    fn name(&mut self, name: &str) {
-        for part in [",\"", name, "\":"] {
-            self.0.push_str(part);
-        }
-    }
-
     /// What is JSON already.
-    fn raw(&mut self, name: &str, json: Option<&str>) {
+    fn raw(&mut self, name: &'static str, json: Option<&str>) {
         if let Some(json) = json {
-            self.name(name);
-            self.0.push_str(json);
+            self.0.extend_from_slice(name.as_bytes());
+            self.0.extend_from_slice(json.as_bytes());
         }
     }
 
     /// A text; most have nothing in them that would have to be escaped.
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        if value.bytes().all(is_plain) {
-            for part in ["\"", value, "\""] {
-                self.0.push_str(part);
-            }
+    fn text(&mut self, name: &'static str, value: &str) {
+        if is_plain(value) {
+            self.plain(name, value);
         } else {
-            self.0.push_str(&written(value));
+            self.raw(name, Some(&written(value)));
         }
     }
 
-    fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        stamp::number(value, &mut self.0);
+    /// A text that has nothing in it that would have to be escaped.
+    fn plain(&mut self, name: &'static str, value: &str) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'"');
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'"');
+    }
+
+    fn number(&mut self, name: &'static str, value: u64) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(stamp::digits(value, &mut [0; 20]));
     }
 
     fn who(&mut self, caller: &Caller, session: Option<&SessionId>) {
-        for (name, value) in [("caller", &caller.subject), ("address", &caller.address)] {
-            if let Some(value) = value {
-                self.text(name, value);
-            }
+        if let Some(subject) = &caller.subject {
+            self.text(member!("caller"), subject);
+        }
+        if let Some(address) = &caller.address {
+            self.text(member!("address"), address);
         }
         self.session(session);
     }
 
     fn session(&mut self, session: Option<&SessionId>) {
         if let Some(session) = session {
-            self.text("session", session.short());
+            self.text(member!("session"), session.short());
         }
     }
 
-    fn end(mut self) -> String {
-        self.0.push_str("}\n");
-        self.0
+    /// The line as a whole, with the time that it is now.
+    fn end(&mut self) -> &[u8] {
+        self.0.extend_from_slice(b"}\n");
+        if let Some(time) = self.0.get_mut(TIME_AT..TIME_AT + stamp::LEN) {
+            time.copy_from_slice(&stamp::bytes());
+        }
+        &self.0
     }
 }
 
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+/// Whether a text is written in JSON as it is.
+fn is_plain(text: &str) -> bool {
+    let is_odd = |byte: u8| !matches!(byte, b' '..=b'~') | matches!(byte, b'"' | b'\\');
+    // Without a way out in the middle, so that many are looked at at once.
+    !text.bytes().fold(false, |odd, byte| odd | is_odd(byte))
 }
 
 /// A text as JSON.
@@ -261,9 +276,9 @@ fn shortened(text: &str) -> &str {
 }
 
 /// A text as it is written in JSON, of which no more is kept than may be.
-fn bounded(json: &str) -> Option<Box<str>> {
+fn bounded(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.len() <= TEXT_LEN_MAX && inner.bytes().all(is_plain) {
+    if inner.len() <= TEXT_LEN_MAX && is_plain(inner) {
         return Some(json.into());
     }
     let text: String = serde_json::from_str(json).ok()?;
@@ -271,12 +286,12 @@ fn bounded(json: &str) -> Option<Box<str>> {
 }
 
 /// Enough of an id to tell it from others.
-fn end_of(json: &str) -> Option<Box<str>> {
+fn end_of(json: &str) -> Option<String> {
     let text: String = serde_json::from_str(json).ok()?;
     let long = text.chars().count() > 2 * END_LEN;
     let end: String = text.chars().rev().take(END_LEN).collect();
     let end = if long { end.chars().rev().collect() } else { String::new() };
-    Some(written(&format!("…{end}")).into())
+    Some(written(&format!("…{end}")))
 }
 
 /// The first of these members that there is.

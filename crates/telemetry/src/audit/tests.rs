@@ -38,14 +38,14 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 fn lines_are_added_to_a_file_of_the_owners_alone() {
     let dir = TempDir::new().unwrap();
     let (audit, file) = opened(&dir);
-    audit.write("a\n");
-    audit.write("b\n");
+    audit.write(b"a\n");
+    audit.write(b"b\n");
     audit.flush();
     assert_eq!(fs::read_to_string(&file).unwrap(), "a\nb\n");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // The next that opens it goes on.
     let again = Audit::open(options(file.clone())).unwrap();
-    again.write("c\n");
+    again.write(b"c\n");
     again.flush();
     assert_eq!(fs::read_to_string(&file).unwrap(), "a\nb\nc\n");
 }
@@ -54,11 +54,11 @@ fn lines_are_added_to_a_file_of_the_owners_alone() {
 fn a_file_that_is_moved_away_is_made_anew() {
     let dir = TempDir::new().unwrap();
     let (audit, file) = opened(&dir);
-    audit.write("a\n");
+    audit.write(b"a\n");
     audit.flush();
     let old = dir.path().join("audit.jsonl.1");
     fs::rename(&file, &old).unwrap();
-    audit.write("b\n");
+    audit.write(b"b\n");
     audit.flush();
     assert_eq!(fs::read_to_string(&old).unwrap(), "a\n");
     assert_eq!(fs::read_to_string(&file).unwrap(), "b\n");
@@ -84,7 +84,7 @@ async fn requests_wait_for_a_file_that_cannot_be_written_and_then_are_refused() 
     audit.admit().await.unwrap();
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    audit.write("a\n");
+    audit.write(b"a\n");
     until("nothing can be written", || audit.is_closed());
     let began = tokio::time::Instant::now();
     let error = audit.admit().await.unwrap_err();
@@ -105,10 +105,10 @@ async fn requests_wait_for_a_file_that_cannot_be_written_and_then_are_refused() 
 #[test]
 fn a_full_disk_closes_it_and_what_waits_is_bounded() {
     let audit = Audit::open(options("/dev/full".into())).unwrap();
-    audit.write("a\n");
+    audit.write(b"a\n");
     until("the disk is full", || audit.is_closed());
     for _ in 0..5000 {
-        audit.write("a line of a length\n");
+        audit.write(b"a line of a length\n");
     }
     let waiting = audit.0.waiting();
     assert!(waiting.lines.len() + waiting.writing <= 2 * 1000);
@@ -132,7 +132,7 @@ fn lines_that_are_lost_are_counted() {
 async fn who_waits_goes_on_when_there_is_room() {
     let dir = TempDir::new().unwrap();
     let (audit, _) = opened(&dir);
-    audit.write(&format!("{}\n", "x".repeat(1001)));
+    audit.write(format!("{}\n", "x".repeat(1001)).as_bytes());
     // Either it is written already, or somebody is woken when it is.
     while audit.is_closed() {
         let waiting = audit.0.opened.notified();
