@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use self::file::File;
 pub use self::line::Refused;
-pub(crate) use self::line::{Line, client_of, session};
+pub(crate) use self::line::{Audited, Line, client_of};
 
 /// How long lines are gathered for one write.
 const GATHER: Duration = Duration::from_millis(10);
@@ -121,7 +121,8 @@ impl Audit {
         waited.map_err(|_| self.refusal())
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether requests are to wait, as in [`admit`](Self::admit).
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.is_closed.load(Ordering::Acquire)
     }
 

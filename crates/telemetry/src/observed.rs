@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     Audit, Counts, Method, Outcome,
-    audit::{self, Line},
+    audit::{self, Audited, Line},
 };
 
 /// Looks at what goes through another transport, and changes nothing of it.
@@ -38,7 +38,7 @@ struct Goal {
     /// The server, as it may be named.
     server: Arc<str>,
     counts: Option<Arc<Counts>>,
-    audit: Option<Audit>,
+    audit: Option<Audited>,
 }
 
 /// Between what it is looked.
@@ -134,12 +134,16 @@ impl Session for ObservedSession {
         }
         let mut asked = self.asked(&mut exchange);
         let beginning = self.beginning(&exchange);
+        let reply = match self.watch.waits(asked.method) {
+            None => self.inner.send(exchange),
+            Some(admitted) => async move {
+                admitted.await?;
+                self.inner.send(exchange).await
+            }
+            .boxed(),
+        };
         async move {
-            let reply = match self.watch.admit(asked.method).await {
-                Ok(()) => self.inner.send(exchange).await,
-                Err(refused) => Err(refused),
-            };
-            match reply {
+            match reply.await {
                 Ok(Reply::Single(answer)) => {
                     asked.hear(&answer);
                     if let Some(beginning) = beginning.filter(|_| answer.kind() == Kind::Response) {
@@ -189,8 +193,7 @@ impl Session for ObservedSession {
             && let Some(audit) = &self.watch.0.audit
             && let Some(id) = self.id.clone().or_else(|| self.inner.endpoint().session)
         {
-            let of = (audit, &*self.watch.0.server);
-            audit::session(of, "session_ended", None, (Some(&id), None));
+            audit.session("session_ended", None, (Some(&id), None));
         }
         self.inner.close()
     }
@@ -216,9 +219,8 @@ impl ObservedSession {
                 None
             }
         };
-        let is_audited = goal.audit.is_some() && method.is_content();
-        let id = self.id.as_ref();
-        let line = is_audited.then(|| Line::new(&goal.server, method, exchange, id));
+        let audited = goal.audit.as_ref().filter(|_| method.is_content());
+        let line = audited.map(|it| it.line(method, exchange, self.id.as_ref()));
         let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
         let (watch, began) = (self.watch.clone(), Instant::now());
         Asked { watch, method, is_modern, began, is_over: false, trail, line }
@@ -238,8 +240,7 @@ impl ObservedSession {
     fn begun(&self, (caller, client): &Beginning) {
         let Some(audit) = &self.watch.0.audit else { return };
         let id = self.id.clone().or_else(|| self.inner.endpoint().session);
-        let of = (audit, &*self.watch.0.server);
-        audit::session(of, "session_begun", Some(caller), (id.as_ref(), client.as_deref()));
+        audit.session("session_begun", Some(caller), (id.as_ref(), client.as_deref()));
     }
 }
 
@@ -256,6 +257,7 @@ impl Watch {
     ) -> Option<Self> {
         let server = Arc::clone(server);
         let is_any = counts.is_some() || audit.is_some();
+        let audit = audit.map(|it| Audited::new(it, &server));
         is_any.then(|| Self(Arc::new(Goal { server, counts, audit }), place))
     }
 
@@ -270,14 +272,16 @@ impl Watch {
         self.0.counts.as_ref()
     }
 
-    /// Waits until what is asked for can be written down, where it has to be.
-    async fn admit(&self, method: Method) -> Result<(), TransportError> {
-        match &self.0.audit {
-            Some(audit) if method.is_content() && self.1 != Place::Door => {
-                audit.admit().await.map_err(|error| error.of(&self.0.server))
-            }
-            _ => Ok(()),
-        }
+    /// Waits until what is asked for can be written down, where it has to be and cannot now.
+    fn waits(
+        &self,
+        method: Method,
+    ) -> Option<impl Future<Output = Result<(), TransportError>> + '_> {
+        let audited = self.0.audit.as_ref().filter(|it| it.audit.is_closed())?;
+        let is_here = method.is_content() && self.1 != Place::Door;
+        is_here.then_some(async {
+            audited.audit.admit().await.map_err(|error| error.of(&self.0.server))
+        })
     }
 
     /// What passes here alone is counted by its length.
@@ -335,8 +339,8 @@ impl Asked {
         if let Some(counts) = &goal.counts {
             counts.ended(self.method, outcome, after);
         }
-        if let (Some(line), Some(audit)) = (&mut self.line, &goal.audit) {
-            line.end(audit, outcome, after);
+        if let (Some(line), Some(audited)) = (&mut self.line, &goal.audit) {
+            line.end(&audited.audit, outcome, after);
         }
     }
 }

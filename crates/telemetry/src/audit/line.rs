@@ -1,7 +1,7 @@
 //! What a line of an audit log says.  Neither arguments nor results are in it, no token, and of ids
 //! that open something the end alone.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use mcp_jsonrpc::{
     Era, Message,
@@ -23,11 +23,27 @@ const LINE_LEN: usize = 320;
 const BEGIN: &[u8] = b"{\"time\":\"0000-00-00T00:00:00.000000Z\",\"event\":\"";
 const TIME_AT: usize = 9;
 
-/// The name of a member, as it stands behind another member.
+/// The name of a member, as it stands between another one and its value.
 macro_rules! member {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
     };
+}
+
+/// The same with the quote that a text begins with.
+macro_rules! text {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+
+/// What is written down of one server.
+#[derive(Debug)]
+pub(crate) struct Audited {
+    pub(crate) audit: Audit,
+    server: Arc<str>,
+    /// How the lines of its requests begin.
+    begin: Json,
 }
 
 /// A request, while it is under way: its line, as far as it is known.
@@ -61,33 +77,59 @@ pub struct Refused<'a> {
 #[derive(Debug)]
 struct Json(Vec<u8>);
 
-// === impl Line ===
+// === impl Audited ===
 
-impl Line {
-    /// Begins the line of a request to this server.
-    pub(crate) fn new(
-        server: &str,
+impl Audited {
+    pub(crate) fn new(audit: Audit, server: &Arc<str>) -> Self {
+        let mut begin = Json::begin("request");
+        begin.text(text!("server"), server);
+        Self { audit, server: Arc::clone(server), begin }
+    }
+
+    /// Begins the line of a request.
+    pub(crate) fn line(
+        &self,
         method: Method,
         exchange: &Exchange,
         session: Option<&SessionId>,
-    ) -> Self {
+    ) -> Line {
         let (message, caller) = (&exchange.message, &exchange.caller);
         let is_modern = exchange.version.is_some_and(|it| it.era() == Era::Modern);
         let (target, meta) = about(method, message, is_modern);
         let client = meta.and_then(|meta| pick(meta, [CLIENT_INFO]).ok()?[0]).and_then(client);
         let trail = caller.trail.as_deref();
-        let mut json = Json::begin("request");
-        json.text(member!("server"), server);
-        if let Some(via) = trail.map(|it| &*it.at).filter(|via| *via != server) {
-            json.text(member!("via"), via);
+        let mut json = Json::after(&self.begin);
+        if let Some(via) = trail.map(|it| &*it.at).filter(|via| **via != *self.server) {
+            json.text(text!("via"), via);
         }
         json.who(caller, session.or_else(|| trail?.session.as_ref()));
         json.raw(member!("client"), client.as_deref());
-        json.plain(member!("method"), method.as_str());
+        json.plain(text!("method"), method.as_str());
         json.raw(member!("target"), target.as_deref());
-        Self { json, error: None, sent: message.as_bytes().len(), received: 0 }
+        Line { json, error: None, sent: message.as_bytes().len(), received: 0 }
     }
 
+    /// Writes down a session that begins, by what its client says of itself, or ends.
+    pub(crate) fn session(
+        &self,
+        event: &'static str,
+        caller: Option<&Caller>,
+        (session, client): (Option<&SessionId>, Option<&str>),
+    ) {
+        let mut json = Json::begin(event);
+        json.text(text!("server"), &self.server);
+        match caller {
+            Some(caller) => json.who(caller, session),
+            None => json.session(session),
+        }
+        json.raw(member!("client"), client);
+        self.audit.write(json.end());
+    }
+}
+
+// === impl Line ===
+
+impl Line {
     /// Notes the error that it was answered with, by its code; its words are the server's.
     pub(crate) fn answered(&mut self, error: &Message) {
         let code = error.pick(["code"]).ok().and_then(|it| it[0]);
@@ -104,7 +146,7 @@ impl Line {
     /// Writes it down.
     pub(crate) fn end(&mut self, audit: &Audit, outcome: Outcome, after: Duration) {
         let json = &mut self.json;
-        json.plain(member!("outcome"), outcome.as_str());
+        json.plain(text!("outcome"), outcome.as_str());
         json.raw("", self.error.as_deref());
         let us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         json.number(member!("us"), us);
@@ -138,23 +180,6 @@ fn about(
     (target, meta)
 }
 
-/// A session that begins, by what its client says of itself, or ends.
-pub(crate) fn session(
-    (audit, server): (&Audit, &str),
-    event: &'static str,
-    caller: Option<&Caller>,
-    (session, client): (Option<&SessionId>, Option<&str>),
-) {
-    let mut json = Json::begin(event);
-    json.text(member!("server"), server);
-    match caller {
-        Some(caller) => json.who(caller, session),
-        None => json.session(session),
-    }
-    json.raw(member!("client"), client);
-    audit.write(json.end());
-}
-
 /// What a client that begins says of itself: its name and version as a JSON text.
 pub(crate) fn client_of(initialize: &Message) -> Option<Box<str>> {
     client(initialize.pick(["clientInfo"]).ok()?[0]?)
@@ -176,12 +201,12 @@ impl Audit {
             return;
         }
         let mut json = Json::begin("refused");
-        json.text(member!("server"), it.server);
+        json.text(text!("server"), it.server);
         for (name, value) in [
-            (member!("caller"), it.caller),
-            (member!("address"), it.address),
-            (member!("method"), it.method),
-            (member!("reason"), it.reason),
+            (text!("caller"), it.caller),
+            (text!("address"), it.address),
+            (text!("method"), it.method),
+            (text!("reason"), it.reason),
         ] {
             if let Some(value) = value {
                 json.text(name, shortened(value));
@@ -196,10 +221,16 @@ impl Audit {
 
 impl Json {
     fn begin(event: &'static str) -> Self {
-        let mut out = Vec::with_capacity(LINE_LEN);
-        out.extend_from_slice(BEGIN);
+        let mut out = BEGIN.to_vec();
         out.extend_from_slice(event.as_bytes());
         out.push(b'"');
+        Self(out)
+    }
+
+    /// One that begins as this one.
+    fn after(begin: &Self) -> Self {
+        let mut out = Vec::with_capacity(LINE_LEN.max(begin.0.len()));
+        out.extend_from_slice(&begin.0);
         Self(out)
     }
 
@@ -211,19 +242,21 @@ impl Json {
         }
     }
 
-    /// A text; most have nothing in them that would have to be escaped.
+    /// A text, whose name has its first quote; most have nothing in them that would have to be
+    /// escaped.
     fn text(&mut self, name: &'static str, value: &str) {
         if is_plain(value) {
             self.plain(name, value);
         } else {
-            self.raw(name, Some(&written(value)));
+            let value = written(value);
+            self.0.extend_from_slice(name.as_bytes());
+            self.0.extend_from_slice(value.as_bytes().get(1..).unwrap_or_default());
         }
     }
 
     /// A text that has nothing in it that would have to be escaped.
     fn plain(&mut self, name: &'static str, value: &str) {
         self.0.extend_from_slice(name.as_bytes());
-        self.0.push(b'"');
         self.0.extend_from_slice(value.as_bytes());
         self.0.push(b'"');
     }
@@ -235,17 +268,17 @@ impl Json {
 
     fn who(&mut self, caller: &Caller, session: Option<&SessionId>) {
         if let Some(subject) = &caller.subject {
-            self.text(member!("caller"), subject);
+            self.text(text!("caller"), subject);
         }
         if let Some(address) = &caller.address {
-            self.text(member!("address"), address);
+            self.text(text!("address"), address);
         }
         self.session(session);
     }
 
     fn session(&mut self, session: Option<&SessionId>) {
         if let Some(session) = session {
-            self.text(member!("session"), session.short());
+            self.text(text!("session"), session.short());
         }
     }
 

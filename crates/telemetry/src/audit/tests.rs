@@ -5,10 +5,15 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
+use mcp_jsonrpc::{
+    Message,
+    transport::{Caller, Exchange, SessionId, Trail},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::{Method, Outcome};
 
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -114,6 +119,60 @@ fn a_full_disk_closes_it_and_what_waits_is_bounded() {
     assert!(waiting.lines.len() + waiting.writing <= 2 * 1000);
     assert!(waiting.dropped > 4000);
     assert!(waiting.fault.as_ref().unwrap().contains("No space left"));
+}
+
+/// What others wrote is escaped, what has two readings is not read, and what is ours is as it is.
+#[test]
+fn a_line_says_who_asked_what() {
+    let dir = TempDir::new().unwrap();
+    let (audit, file) = opened(&dir);
+    let audited = Audited::new(audit.clone(), &"a \"server\"".into());
+    let call = Method::of("tools/call");
+    let mut caller = Caller::anonymous();
+    let session = SessionId::new(&"0123456789".repeat(3)).unwrap();
+    let of = |params: &str, caller: &Caller| {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        Exchange::new(Message::parse(text).unwrap(), caller.clone())
+    };
+    let plain = of(r#"{"arguments":{"name":"x"},"name":"echo"}"#, &caller);
+    audited.line(call, &plain, Some(&session)).end(&audit, Outcome::Ok, Duration::from_micros(7));
+    caller.subject = Some("\"quoted\"".into());
+    caller.address = Some("10.0.0.7".into());
+    caller.trail = Some(Arc::new(Trail::new("(all)".into(), Some(session))));
+    let escaped = of(r#"{"name":"gr\u00fc\u00dfe\n"}"#, &caller);
+    let mut line = audited.line(call, &escaped, None);
+    line.received = 12_345;
+    let why = TransportError::new(ErrorKind::Timeout, "not \"now\"");
+    line.failed(&why);
+    line.end(&audit, Outcome::Timeout, Duration::from_secs(2));
+    let mut twice = audited.line(call, &of(r#"{"name":"a","name":"b"}"#, &caller), None);
+    let error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"secret"}}"#;
+    twice.answered(&Message::parse(error.to_owned()).unwrap());
+    twice.end(&audit, Outcome::Error, Duration::ZERO);
+    audited.session("session_ended", None, (None, Some("\"c/1\"")));
+    audit.flush();
+    let text = fs::read_to_string(&file).unwrap();
+    let said: Vec<&str> = text.lines().map(|line| line.split_once("Z\",").unwrap().1).collect();
+    let (mut lines, start) = (said.iter(), r#""event":"request","server":"a \"server\"""#);
+    let mut next = |expect: &str| assert_eq!(*lines.next().unwrap(), format!("{start}{expect}"));
+    next(&format!(
+        r#","session":"456789","method":"tools/call","target":"echo","outcome":"ok","us":7,"in":{},"out":0}}"#,
+        plain.message.as_bytes().len()
+    ));
+    let who = r#","via":"(all)","caller":"\"quoted\"","address":"10.0.0.7","session":"456789""#;
+    next(&format!(
+        r#"{who},"method":"tools/call","target":"grüße\n","outcome":"timeout","reason":"not \"now\"","us":2000000,"in":{},"out":12345}}"#,
+        escaped.message.as_bytes().len()
+    ));
+    next(&format!(
+        r#"{who},"method":"tools/call","target":"(unreadable)","outcome":"error","code":-32602,"us":0,"in":79,"out":0}}"#,
+    ));
+    let ended = r#""event":"session_ended","server":"a \"server\"","client":"c/1"}"#;
+    assert_eq!(lines.next(), Some(&ended));
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["time"].as_str().unwrap().len(), crate::stamp::LEN);
+    }
 }
 
 /// What was dropped is said where it is missing.
