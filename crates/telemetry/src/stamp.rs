@@ -50,7 +50,7 @@ fn written(since: Duration) -> [u8; LEN] {
         text = date_and_time(since.as_secs());
         LAST.set((since.as_secs(), text));
     }
-    put(u64::from(since.subsec_micros()), text.get_mut(20..26));
+    put::<6>(since.subsec_micros().into(), text.get_mut(20..));
     text
 }
 
@@ -58,21 +58,19 @@ fn date_and_time(secs: u64) -> [u8; LEN] {
     let (days, second) = (secs / 86_400, secs % 86_400);
     let (year, month, day) = date(days);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    for (value, place) in [
-        (year, 0..4),
-        (month, 5..7),
-        (day, 8..10),
-        (second / 3600, 11..13),
-        (second / 60 % 60, 14..16),
-        (second % 60, 17..19),
-    ] {
-        put(value, text.get_mut(place));
+    put::<4>(year, Some(&mut text));
+    for (value, at) in
+        [(month, 5), (day, 8), (second / 3600, 11), (second / 60 % 60, 14), (second % 60, 17)]
+    {
+        put::<2>(value, text.get_mut(at..));
     }
     text
 }
 
-fn put(mut value: u64, place: Option<&mut [u8]>) {
-    for digit in place.unwrap_or_default().iter_mut().rev() {
+/// Writes so many digits.
+fn put<const N: usize>(mut value: u64, place: Option<&mut [u8]>) {
+    let place = place.and_then(|it| it.first_chunk_mut::<N>());
+    for digit in place.into_iter().flatten().rev() {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
     }
