@@ -21,7 +21,7 @@ const RECORDS: TableDefinition<'_, &RecordKey, (u64, &[u8])> = TableDefinition::
 /// The keys by expiry.
 const EXPIRY: TableDefinition<'_, (u64, &RecordKey), ()> = TableDefinition::new("expiry");
 /// Of what is cached: records are few, and each is read once.
-const CACHE_BYTES_MAX: usize = 4 << 20;
+const CACHE_BYTES_MAX: usize = 1 << 20;
 /// What a record costs in the file beside its bytes, about.
 const RECORD_COST: usize = 64;
 /// How many expired records one transaction clears away.
