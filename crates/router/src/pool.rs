@@ -111,12 +111,13 @@ impl Pool {
 
     /// Takes out all of them.  From here on no spare is kept.
     pub(crate) async fn drain(&self) -> Vec<Arc<Link>> {
-        let slots: Vec<Slot> = self.slots().drain().map(|(_, slot)| slot).collect();
+        // The spare first: whoever has taken it before has a slot that is among these.
         let mut links = {
             let mut spare = self.spare();
             spare.closed = true;
             Vec::from_iter(spare.link.take())
         };
+        let slots: Vec<Slot> = self.slots().drain().map(|(_, slot)| slot).collect();
         for slot in slots {
             links.extend(slot.lock().await.take());
         }
