@@ -5,7 +5,10 @@ use std::ops::Range;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::{Id, Kind, ParseError, skim::Skim};
+use crate::{
+    Id, Kind, ParseError,
+    skim::{DEPTH_MAX, Skim},
+};
 
 #[derive(Clone, PartialEq)]
 pub(crate) struct Head {
@@ -14,6 +17,9 @@ pub(crate) struct Head {
     pub(crate) method: Option<Text>,
     /// `params`, `result` or `error`: whatever the envelope is around.
     pub(crate) body: Option<Span>,
+    /// The member `name` of the parameters, where it was passed by and is there once; empty where
+    /// that is not known.
+    pub(crate) name: Span,
 }
 
 pub(crate) type Span = Range<u32>;
@@ -22,7 +28,8 @@ pub(crate) type Span = Range<u32>;
 #[derive(Clone, PartialEq)]
 pub(crate) enum Text {
     At(Span),
-    Apart(Box<str>),
+    /// Rare, and so in a box of its own: every message has room for one.
+    Apart(Box<Box<str>>),
 }
 
 // === impl Head ===
@@ -34,9 +41,18 @@ impl Head {
         let mut skim = Skim::new(raw);
         let (mut version, mut id, mut method) = (None, None, None);
         let (mut params, mut result, mut error) = (None, None, None);
+        let mut named = None;
         let mut members = skim.open_object()?;
-        while let Some((name, value)) = members.next(&mut skim, depth_max)? {
+        while let Some(name) = members.name(&mut skim)? {
             let name = raw.get(name)?;
+            let value = match name {
+                "params" => {
+                    let at;
+                    (at, named) = params_ahead(&mut skim, raw, depth_max)?;
+                    at
+                }
+                _ => skim.ahead(depth_max)?,
+            };
             let member = match name {
                 "jsonrpc" => &mut version,
                 "id" => &mut id,
@@ -82,7 +98,8 @@ impl Head {
             }
             _ => return None,
         };
-        Some(Self { kind, id, method, body: body.as_ref().map(span) })
+        let name = named.filter(|_| method.is_some()).as_ref().map_or(0..0, span);
+        Some(Self { kind, id, method, body: body.as_ref().map(span), name })
     }
 
     /// What ended at `end` ends at `now`: what is around it, and behind it, moves.
@@ -104,6 +121,15 @@ impl Head {
         }
         if let Some(at) = &mut self.body {
             place(at);
+        }
+        place(&mut self.name);
+    }
+
+    /// Forgets where the name was if it lies in what is about to be replaced, and is not all of it.
+    pub(crate) fn replaces(&mut self, at: &Span) {
+        let name = &self.name;
+        if name != at && name.start < at.end && at.start < name.end {
+            self.name = 0..0;
         }
     }
 
@@ -141,8 +167,37 @@ impl Head {
                 return Err(ParseError::Envelope("want one of `method`, `result`, `error`"));
             }
         };
-        Ok(Self { kind, id, method, body: body.map(|body| span_of(raw, body.get())) })
+        let body = body.map(|body| span_of(raw, body.get()));
+        Ok(Self { kind, id, method, body, name: 0..0 })
     }
+}
+
+/// Goes behind the parameters that are ahead: where they lie, and in them the member `name` if it is
+/// written plainly, and neither it nor `arguments` twice.
+fn params_ahead(
+    skim: &mut Skim<'_>,
+    raw: &str,
+    depth_max: usize,
+) -> Option<(Range<usize>, Option<Range<usize>>)> {
+    let start = skim.at();
+    let Some(mut members) = skim.open_object() else {
+        return skim.ahead(depth_max).map(|at| (at, None));
+    };
+    let depth_max = depth_max.min(DEPTH_MAX).checked_sub(1)?;
+    let (mut name, mut arguments, mut is_plain) = (None, None, true);
+    while let Some(member) = members.name(skim)? {
+        let value = skim.ahead(depth_max)?;
+        let seen = match raw.get(member)? {
+            "name" => name.replace(value),
+            "arguments" => arguments.replace(value),
+            other => {
+                is_plain &= memchr::memchr(b'\\', other.as_bytes()).is_none();
+                None
+            }
+        };
+        is_plain &= seen.is_none();
+    }
+    Some((start..skim.at(), name.filter(|_| is_plain)))
 }
 
 pub(crate) fn is_object(json: &str) -> bool {
@@ -192,7 +247,7 @@ fn read_text(raw: &str, text: &RawValue) -> Result<Text, ParseError> {
     match inner {
         Some(plain) if !plain.contains('\\') => Ok(Text::At(span_of(raw, plain))),
         Some(_) => serde_json::from_str(text.get())
-            .map(Text::Apart)
+            .map(|text| Text::Apart(Box::new(text)))
             .map_err(|_| ParseError::Envelope("`method` is not a Unicode text")),
         None => Err(ParseError::Envelope("`method` is not a string")),
     }

@@ -1,6 +1,6 @@
 //! One message, kept in the bytes it came in.
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     Id, Limits, ParseError, RpcError,
     head::{Head, Span, Text, is_object},
+    needle::Needle,
     object::{Object, pick},
 };
 
@@ -157,7 +158,7 @@ impl Message {
         }
         let body = Some(start..raw.len() as u32);
         raw.push('}');
-        let head = Head { kind: Kind::Response, id: Some(id), method: None, body };
+        let head = Head { kind: Kind::Response, id: Some(id), method: None, body, name: 0..0 };
         debug_assert!(Self::parse(raw.clone()).is_ok_and(|it| it.head == head), "no JSON");
         Ok(Self { raw: raw.into(), head })
     }
@@ -189,6 +190,13 @@ impl Message {
     /// `params`, `result` or `error`, unread.
     pub fn body(&self) -> Option<&str> {
         self.text(self.head.body.as_ref()?)
+    }
+
+    /// The member `name` of the parameters as it is written, where that was found when the message
+    /// was read.  None says nothing: it may be there twice, or in escapes, or have been written since;
+    /// [`pick`](Self::pick) looks for it.
+    pub fn name(&self) -> Option<&str> {
+        self.text(&self.head.name).filter(|name| !name.is_empty())
     }
 
     /// Reads `params`, `result` or `error` as a type that may borrow from the message.
@@ -318,6 +326,22 @@ impl Message {
     ///
     /// [`ParseError`] where the part is none of this message's.
     pub fn with_text(&self, part: &str, json: &str) -> Result<Self, ParseError> {
+        self.with_at(part, With::Text(json))
+    }
+
+    /// The same for a name that takes the place of a part: mostly nothing in it is to be escaped.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn with_name(&self, part: &str, name: &str) -> Result<Self, ParseError> {
+        if name.bytes().any(|byte| matches!(byte, ..b' ' | b'"' | b'\\')) {
+            return self.with_text(part, &serde_json::to_string(name)?);
+        }
+        self.with_at(part, With::Name(name))
+    }
+
+    fn with_at(&self, part: &str, with: With<'_>) -> Result<Self, ParseError> {
         let body = self.head.body.as_ref().ok_or(ParseError::Envelope("no parameters"))?;
         let inside = self.text(body).unwrap_or_default().as_bytes();
         let part = part.as_bytes();
@@ -327,7 +351,7 @@ impl Message {
         }
         let start = (range.start as usize - self.raw.as_ptr() as usize) as u32;
         let at = start..start + part.len() as u32;
-        self.spliced(&[(at, With::Text(json))])
+        self.spliced(&[(at, with)])
     }
 
     /// The same message with other parameters, or another result.
@@ -348,6 +372,7 @@ impl Message {
         let new = edits.iter().map(|(_, with)| with.len_about()).sum::<usize>();
         let mut out = String::with_capacity((self.raw.len() + new).saturating_sub(old));
         let mut head = self.head.clone();
+        edits.iter().for_each(|(at, _)| head.replaces(at));
         let mut from = 0;
         for (at, with) in edits {
             out.push_str(self.text(&(from..at.start)).unwrap_or_default());
@@ -417,24 +442,11 @@ fn read_batch(raw: &str, len_max: usize) -> Result<Vec<&RawValue>, ParseError> {
     Ok(read)
 }
 
-/// A text that many messages are searched for: what a search has to know of it is worked out once.
-#[derive(Debug)]
-pub struct Needle(&'static str, OnceLock<memchr::memmem::Finder<'static>>);
-
-impl Needle {
-    /// Any text.
-    pub const fn new(text: &'static str) -> Self {
-        Self(text, OnceLock::new())
-    }
-
-    fn finder(&self) -> &memchr::memmem::Finder<'static> {
-        self.1.get_or_init(|| memchr::memmem::Finder::new(self.0))
-    }
-}
-
 /// What takes a value's place.
 enum With<'a> {
     Text(&'a str),
+    /// What stands between quotes.
+    Name(&'a str),
     Object(&'a Object<'a>),
 }
 
@@ -442,6 +454,7 @@ impl With<'_> {
     fn len_about(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
+            Self::Name(name) => name.len() + 2,
             Self::Object(object) => object.len_about(),
         }
     }
@@ -450,6 +463,10 @@ impl With<'_> {
         match self {
             Self::Text(text) => {
                 out.push_str(text);
+                Ok(())
+            }
+            Self::Name(name) => {
+                ["\"", name, "\""].into_iter().for_each(|part| out.push_str(part));
                 Ok(())
             }
             Self::Object(object) => object.write(out),

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 /// How deep arrays and objects may nest to be told apart here.
-const DEPTH_MAX: usize = 512;
+pub(crate) const DEPTH_MAX: usize = 512;
 
 /// Up to this length texts are looked through eight bytes at a time, which is a whole number of
 /// them: most are shorter.
@@ -48,6 +48,11 @@ struct Open {
 impl<'a> Skim<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text: text.as_bytes(), at: 0 }
+    }
+
+    /// How far it has come.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     /// Goes into the object that begins here; none if none does.

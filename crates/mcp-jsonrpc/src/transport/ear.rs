@@ -9,11 +9,14 @@ use std::{
     fmt,
     future::poll_fn,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, task::AtomicWaker};
 
 use super::{Event, EventStream};
 
@@ -21,17 +24,37 @@ use super::{Event, EventStream};
 const LEFT_LEN_MAX: usize = 256;
 
 /// The stream of what is said unasked, while somebody listens.
-#[derive(Default)]
-pub struct Ear(Mutex<Hearing>);
+pub struct Ear {
+    hearing: Mutex<Hearing>,
+    bell: Arc<Bell>,
+}
 
-#[derive(Default)]
 struct Hearing {
     events: Option<EventStream>,
     /// What [`Ear::catch_up`] found and could not pass on at once.
     left: VecDeque<Event>,
-    listener: Option<Waker>,
+    /// Whether somebody has begun to listen.
+    is_heard: bool,
+    /// The bell, as the stream rings it.
+    waker: Waker,
     anything: bool,
 }
+
+/// What the stream rings when there is more: mostly there is not, and whoever has an answer sees
+/// that without a lock.
+#[derive(Default)]
+struct Bell {
+    /// [`RUNG`], [`LISTENING`] or [`QUIET`].
+    state: AtomicU8,
+    listener: AtomicWaker,
+}
+
+/// There may be more to hear.
+const RUNG: u8 = 0;
+/// Somebody looks.
+const LISTENING: u8 = 1;
+/// All that was said has been passed on.
+const QUIET: u8 = 2;
 
 // === impl Ear ===
 
@@ -41,6 +64,7 @@ impl Ear {
         let mut hearing = self.hearing();
         hearing.events = Some(events);
         hearing.anything = false;
+        self.bell.state.store(RUNG, Ordering::Release);
     }
 
     /// Whether anything was heard since it was opened.
@@ -56,11 +80,10 @@ impl Ear {
             if let Some(event) = hearing.left.pop_front() {
                 return Poll::Ready(Some(event));
             }
-            match &mut hearing.listener {
-                Some(listener) => listener.clone_from(cx.waker()),
-                listener => *listener = Some(cx.waker().clone()),
-            }
-            hearing.poll(cx, &pass)
+            // Before the look, so that no ringing is missed.
+            self.bell.listener.register(cx.waker());
+            hearing.is_heard = true;
+            hearing.poll(&self.bell, &pass)
         })
         .await
     }
@@ -70,14 +93,19 @@ impl Ear {
     /// Whatever it is, it is passed on before this returns, also by the listener, who holds the
     /// lock until it has; only what `pass` hands back is left to it.
     pub fn catch_up(&self, pass: impl Fn(Event) -> Option<Event>) {
+        if self.bell.is_quiet() {
+            return;
+        }
         let mut hearing = self.hearing();
-        // The stream goes on waking the listener, whoever polls it.
-        let Some(listener) = hearing.listener.clone() else { return };
+        // Before that it is not polled: whoever listens is to be the first.
+        if !hearing.is_heard {
+            return;
+        }
         // What is beyond the bound stays where it is, for the listener to hear.
         while hearing.left.len() < LEFT_LEN_MAX
-            && let Poll::Ready(left) = hearing.poll(&mut Context::from_waker(&listener), &pass)
+            && let Poll::Ready(left) = hearing.poll(&self.bell, &pass)
         {
-            listener.wake_by_ref();
+            self.bell.listener.wake();
             match left {
                 Some(event) => hearing.left.push_back(event),
                 None => return,
@@ -86,19 +114,35 @@ impl Ear {
     }
 
     fn hearing(&self) -> MutexGuard<'_, Hearing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Ear {
+    fn default() -> Self {
+        let bell = Arc::new(Bell::default());
+        let hearing = Hearing {
+            events: None,
+            left: VecDeque::new(),
+            is_heard: false,
+            waker: Waker::from(Arc::clone(&bell)),
+            anything: false,
+        };
+        Self { hearing: Mutex::new(hearing), bell }
     }
 }
 
 impl Hearing {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        pass: &impl Fn(Event) -> Option<Event>,
-    ) -> Poll<Option<Event>> {
+    fn poll(&mut self, bell: &Bell, pass: &impl Fn(Event) -> Option<Event>) -> Poll<Option<Event>> {
         loop {
             let Some(events) = &mut self.events else { return Poll::Ready(None) };
-            let Poll::Ready(event) = events.poll_next_unpin(cx) else { return Poll::Pending };
+            bell.state.store(LISTENING, Ordering::Release);
+            // The stream rings for the listener, whoever polls it.
+            let Poll::Ready(event) = events.poll_next_unpin(&mut Context::from_waker(&self.waker))
+            else {
+                bell.quieten();
+                return Poll::Pending;
+            };
             match event {
                 Some(Ok(event)) => {
                     self.anything = true;
@@ -113,6 +157,33 @@ impl Hearing {
                 }
             }
         }
+    }
+}
+
+// === impl Bell ===
+
+impl Bell {
+    /// Whether nothing was said since the last look found no more, and all before was passed on.
+    fn is_quiet(&self) -> bool {
+        self.state.load(Ordering::Acquire) == QUIET
+    }
+
+    /// Notes that there is no more to hear, unless it was rung meanwhile.
+    fn quieten(&self) {
+        let (from, to) = (LISTENING, QUIET);
+        // If it was, that is what it says.
+        _ = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.state.store(RUNG, Ordering::Release);
+        self.listener.wake();
     }
 }
 
@@ -174,6 +245,58 @@ mod tests {
         assert!(tokio::join!(listening, speaking).0.is_none());
         assert_eq!(heard.borrow().last().unwrap(), "c");
         ear.catch_up(pass);
+    }
+
+    #[tokio::test]
+    async fn where_nothing_was_said_nobody_looks() {
+        let (inbox, ear) = (Inbox::new(InboxMax::default()), Ear::default());
+        let (looks, heard) = (Arc::new(AtomicU8::new(0)), RefCell::new(0));
+        let looked = || looks.swap(0, Ordering::Relaxed);
+        let pass = |_| {
+            *heard.borrow_mut() += 1;
+            None
+        };
+        let open = || {
+            let (reader, looks) = (Arc::clone(&inbox), Arc::clone(&looks));
+            ear.open(
+                stream::poll_fn(move |cx| {
+                    looks.fetch_add(1, Ordering::Relaxed);
+                    reader.poll_next(cx)
+                })
+                .boxed(),
+            );
+        };
+        open();
+        ear.catch_up(pass);
+        assert_eq!(looked(), 0, "nobody has begun to listen");
+        assert!(ear.hear(pass).now_or_never().is_none());
+        assert_eq!(looked(), 1);
+        ear.catch_up(pass);
+        ear.catch_up(pass);
+        assert_eq!(looked(), 0);
+
+        inbox.push(said("a")).unwrap();
+        ear.catch_up(pass);
+        assert_eq!((looked(), *heard.borrow()), (2, 1));
+        ear.catch_up(pass);
+        assert_eq!(looked(), 0);
+
+        // Another stream has to be looked at for the first time.
+        open();
+        ear.catch_up(pass);
+        assert_eq!(looked(), 1);
+
+        // It said more while it was looked at: there may be more yet.
+        let rung = Arc::clone(&ear.bell);
+        ear.open(
+            stream::poll_fn(move |_| {
+                Waker::from(Arc::clone(&rung)).wake();
+                Poll::Pending
+            })
+            .boxed(),
+        );
+        ear.catch_up(pass);
+        assert!(!ear.bell.is_quiet());
     }
 
     #[tokio::test]

@@ -182,3 +182,65 @@ fn a_result_put_together_is_a_message_like_any_other() {
     let fails = |_: &mut String| Err(ParseError::Envelope("no"));
     assert!(Message::assembled(&Id::from(1), 0, fails).is_err());
 }
+
+#[test]
+fn the_name_among_the_parameters_is_known_where_it_is_there_once() {
+    let told = |params: &str| {
+        let raw = format!(r#"{{"params": {params} ,"jsonrpc":"2.0","id":1,"method":"m"}}"#);
+        Message::parse(raw).unwrap()
+    };
+    for (params, name) in [
+        (r#"{"a":{"name":1}, "name" : "x\u0041" ,"arguments":{"name":2}}"#, Some(r#""x\u0041""#)),
+        (r#"{"arguments":[],"name":[1, 2]}"#, Some("[1, 2]")),
+        (r#"{"name":1,"name":2}"#, None),
+        (r#"{"name":1,"n\u0061me":2}"#, None),
+        (r#"{"name":1,"arguments":1,"arguments":2}"#, None),
+        (r#"{"a":{"name":1}}"#, None),
+        ("{}", None),
+    ] {
+        assert_eq!(told(params).name(), name, "{params}");
+    }
+    for raw in [
+        r#"{"jsonrpc":"2.0","id":1,"result":{"name":1}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"params":{"name":1}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#,
+    ] {
+        assert_eq!(Message::parse(raw).unwrap().name(), None, "{raw}");
+    }
+
+    let call = told(r#"{"a":1, "name":"x" ,"arguments":{"b":[2]}}"#);
+    let renamed = call.with_text(call.name().unwrap(), r#""longer""#).unwrap();
+    assert_eq!(renamed.name(), Some(r#""longer""#));
+    for edited in [&call, &renamed] {
+        let moved = edited.with_id("an-id-of-another-length".into());
+        let [first, arguments] = edited.pick(["a", "arguments"]).unwrap();
+        let shifted = edited.with_text(first.unwrap(), "[10,20,30]").unwrap();
+        let longer = edited.with_text(arguments.unwrap(), r#"{"name":"of none"}"#).unwrap();
+        for it in [moved, shifted, longer] {
+            assert_eq!(it.name(), edited.name());
+            assert_eq!(it.pick(["name"]).unwrap(), [it.name()]);
+        }
+        let mut object = edited.object().unwrap();
+        object.set("name", &"y").unwrap();
+        let written = edited.with_object(&Id::from("another"), &object).unwrap();
+        assert_eq!((written.name(), written.pick(["name"]).unwrap()), (None, [Some(r#""y""#)]));
+        assert_eq!(edited.with_body(&object).unwrap().name(), None);
+        let inside = edited.name().unwrap().get(1..2).unwrap();
+        assert_eq!(edited.with_text(inside, "z").unwrap().name(), None);
+    }
+}
+
+#[test]
+fn a_name_is_written_as_what_it_is() {
+    let raw = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"name":"x","a":[1]}}"#;
+    let call = Message::parse(raw).unwrap();
+    for name in ["", "plain", "wörter 名", "\"", "a\\b", "\u{7}", "line\nbreak", "\u{7f}"] {
+        let renamed = call.with_name(call.name().unwrap(), name).unwrap();
+        let json = serde_json::to_string(name).unwrap();
+        assert_eq!(renamed.as_bytes(), &raw.replace("\"x\"", &json));
+        let [written, a] = renamed.pick(["name", "a"]).unwrap();
+        assert_eq!((written, a), (Some(&*json), Some("[1]")));
+        assert_eq!(renamed.name(), Some(&*json));
+    }
+    call.with_name("\"x\"", "other").unwrap_err();
+}

@@ -94,6 +94,9 @@ fn check_head(message: &Message) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.id(), message.id());
     prop_assert_eq!(again.method(), message.method());
     prop_assert_eq!(again.body(), message.body());
+    if let Some(name) = message.name() {
+        prop_assert_eq!(message.pick(["name"]).unwrap(), [Some(name)]);
+    }
     Ok(())
 }
 
