@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -58,6 +58,8 @@ struct Table {
     entered: AtomicU64,
     in_flight_max: AtomicUsize,
     inbox: InboxMax,
+    /// Where the rest of an answer is read when nobody else reads it.
+    detached: TaskTracker,
 }
 
 /// A request that is being answered.
@@ -65,8 +67,17 @@ pub(crate) struct Call {
     order: u64,
     /// What is said to it from elsewhere than its own reply: questions, and the end.
     inbox: Inbox,
+    /// Whether anything is in there: [`SILENT`], [`SPOKEN`] or [`OVER`].
+    said: AtomicU8,
     clock: Clock,
 }
+
+/// Nothing was said to a call from elsewhere: mostly so to its end, and then nobody locks its inbox.
+const SILENT: u8 = 0;
+/// Something was.
+const SPOKEN: u8 = 1;
+/// It was answered before anything was.
+const OVER: u8 = 2;
 
 /// When a call began, and when the server last said something to it.
 struct Clock {
@@ -85,10 +96,13 @@ struct Place {
 // === impl Calls ===
 
 impl Calls {
-    pub(crate) fn new(in_flight_max: usize, inbox: InboxMax) -> Self {
+    /// So many may be under way, and so much said to each.  What is left of an answer that nobody
+    /// reads any more is read in `detached`, while that is open.
+    pub(crate) fn new(in_flight_max: usize, inbox: InboxMax, detached: &TaskTracker) -> Self {
         let (calls, entered) = (Mutex::default(), AtomicU64::new(0));
         let in_flight_max = AtomicUsize::new(in_flight_max);
-        Self(Arc::new(Table { calls, entered, in_flight_max, inbox }))
+        let detached = detached.clone();
+        Self(Arc::new(Table { calls, entered, in_flight_max, inbox, detached }))
     }
 
     /// From now on so many may be under way; more that are go on.
@@ -96,11 +110,11 @@ impl Calls {
         self.0.in_flight_max.store(in_flight_max, Ordering::Relaxed);
     }
 
-    fn enter(&self, id: &Id) -> Result<Place, TransportError> {
+    fn enter(&self, id: Id, began: Instant) -> Result<Place, TransportError> {
         let inbox = Inbox::empty(self.0.inbox);
-        let clock = Clock { began: Instant::now(), last_ms: AtomicU64::new(0) };
+        let clock = Clock { began, last_ms: AtomicU64::new(0) };
         let order = self.0.entered.fetch_add(1, Ordering::Relaxed);
-        let call = Arc::new(Call { order, inbox, clock });
+        let call = Arc::new(Call { order, inbox, said: AtomicU8::new(SILENT), clock });
         let mut calls = self.lock();
         if self.0.in_flight_max.load(Ordering::Relaxed) <= calls.len() {
             let what = format!("{} requests of this session are being answered", calls.len());
@@ -115,7 +129,8 @@ impl Calls {
                 return Err(TransportError::new(kind, what));
             }
         };
-        Ok(Place { calls: self.clone(), id: id.clone(), call })
+        drop(calls);
+        Ok(Place { calls: self.clone(), id, call })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -197,17 +212,39 @@ impl fmt::Debug for Calls {
 impl Call {
     /// Says something to it before its answer; hands it back where that is too late or too much.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
-        self.inbox.push(event)
+        if self.speak() { self.inbox.push(event) } else { Err(event) }
     }
 
     /// The same where what nobody misses gives way: see [`Inbox::press`].
     pub(crate) fn press(&self, event: Event) -> Result<u64, Event> {
-        self.inbox.press(event)
+        if self.speak() { self.inbox.press(event) } else { Err(event) }
     }
 
     /// Says the last word to it.
     pub(crate) fn finish(&self, end: Result<Option<Message>, TransportError>) {
-        self.inbox.finish(end);
+        if self.speak() {
+            self.inbox.finish(end);
+        }
+    }
+
+    /// Before anything is put into its inbox: whether it is not too late for that.
+    fn speak(&self) -> bool {
+        let said = self.said.compare_exchange(SILENT, SPOKEN, Ordering::AcqRel, Ordering::Acquire);
+        said != Err(OVER)
+    }
+
+    /// In the name of who reads its answer: whether nothing was said from elsewhere, and nothing
+    /// will be any more.
+    fn ends_silent(&self) -> bool {
+        self.said.compare_exchange(SILENT, OVER, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// What was said from elsewhere and waits.
+    fn heard(&self) -> Poll<Said> {
+        match self.said.load(Ordering::Acquire) {
+            SILENT => Poll::Pending,
+            _ => self.inbox.next_now(),
+        }
     }
 }
 
@@ -252,8 +289,8 @@ impl Drop for Place {
 pub(crate) struct Answering {
     behind: Behind,
     place: Option<Place>,
-    /// Where the rest is read when nobody else does.
-    detached: TaskTracker,
+    /// Nobody waits for it any more: it is read to its end for its server's sake.
+    is_left: bool,
 }
 
 /// What a stream says next.
@@ -268,15 +305,15 @@ enum Behind {
 // === impl Answering ===
 
 impl Answering {
-    /// Takes a place for the request `sent`.
+    /// Takes a place for the request `sent`, which begins now.
     pub(crate) fn new(
         calls: &Calls,
-        id: &Id,
+        id: Id,
+        now: Instant,
         sent: BoxFuture<'static, Result<Reply, TransportError>>,
-        detached: &TaskTracker,
     ) -> Result<Self, TransportError> {
-        let place = Some(calls.enter(id)?);
-        Ok(Self { behind: Behind::Sent(sent), place, detached: detached.clone() })
+        let place = Some(calls.enter(id, now)?);
+        Ok(Self { behind: Behind::Sent(sent), place, is_left: false })
     }
 
     /// Says something to it before its answer; hands it back where that is too late or too much.
@@ -326,16 +363,18 @@ impl Answering {
         }
         said
     }
+}
 
-    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, TransportError>> {
+impl Behind {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, TransportError>> {
         loop {
-            match &mut self.behind {
-                Behind::Sent(sent) => match std::task::ready!(sent.poll_unpin(cx))? {
+            match self {
+                Self::Sent(sent) => match std::task::ready!(sent.poll_unpin(cx))? {
                     Reply::Single(message) => return Poll::Ready(Ok(message.into())),
-                    Reply::Stream(events) => self.behind = Behind::Speaking(events),
+                    Reply::Stream(events) => *self = Self::Speaking(events),
                     Reply::Accepted => return Poll::Ready(Err(TransportError::unanswered())),
                 },
-                Behind::Speaking(events) => match std::task::ready!(events.poll_next_unpin(cx)) {
+                Self::Speaking(events) => match std::task::ready!(events.poll_next_unpin(cx)) {
                     // Event ids and pauses are of one hop: they end here.
                     Some(Ok(Event::Message { message, .. })) => {
                         return Poll::Ready(Ok(message.into()));
@@ -344,7 +383,7 @@ impl Answering {
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => return Poll::Ready(Err(TransportError::unanswered())),
                 },
-                Behind::Done => return Poll::Ready(Err(TransportError::unanswered())),
+                Self::Done => return Poll::Ready(Err(TransportError::unanswered())),
             }
         }
     }
@@ -354,17 +393,17 @@ impl Stream for Answering {
     type Item = Result<Event, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
         loop {
-            let Some(place) = &self.place else {
+            let Some(Place { call, .. }) = &this.place else {
                 return Poll::Ready(None);
             };
-            let call = Arc::clone(&place.call);
-            if let Poll::Ready(said) = call.inbox.next_now() {
-                return Poll::Ready(self.hear(said));
+            if let Poll::Ready(said) = call.heard() {
+                return Poll::Ready(this.hear(said));
             }
-            let end = match self.poll_behind(cx) {
+            let end = match this.behind.poll(cx) {
                 Poll::Ready(Ok(Event::Message { message, .. })) if message.is_answer() => {
-                    Ok(Some(message))
+                    Ok(message)
                 }
                 Poll::Ready(Ok(event)) => {
                     call.clock.tick();
@@ -374,27 +413,30 @@ impl Stream for Answering {
                 // Only who has to wait is woken for what is said from elsewhere.
                 Poll::Pending => {
                     let said = std::task::ready!(call.inbox.poll_next(cx));
-                    return Poll::Ready(self.hear(said));
+                    return Poll::Ready(this.hear(said));
                 }
             };
+            this.behind = Behind::Done;
+            if call.ends_silent() {
+                this.place = None;
+                return Poll::Ready(Some(end.map(Event::from)));
+            }
             // By way of the inbox: what was said to it meanwhile comes first, and whoever has
             // more to say from now on is told that it is too late.
-            self.behind = Behind::Done;
-            call.inbox.close(end);
+            call.inbox.close(end.map(Some));
         }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        if self.place.is_none() || self.detached.is_closed() {
-            return;
-        }
+        let Some(place) = self.place.take_if(|_| !self.is_left) else { return };
+        let calls = place.calls.clone();
+        let detached = &calls.0.detached;
         let behind = std::mem::replace(&mut self.behind, Behind::Done);
-        let rest = Self { behind, place: self.place.take(), detached: TaskTracker::new() };
-        rest.detached.close();
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.detached.spawn(rest.for_each(|_| std::future::ready(())));
+        let rest = Self { behind, place: Some(place), is_left: true };
+        if !detached.is_closed() && tokio::runtime::Handle::try_current().is_ok() {
+            detached.spawn(rest.for_each(|_| std::future::ready(())));
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::link::Link;
 
 /// Set in the count once nothing more is taken.
 const CLOSED: usize = 1 << (usize::BITS - 1);
+/// Set in it while somebody waits for its end.
+const AWAITED: usize = CLOSED >> 1;
+/// All else of it is the count.
+const MARKS: usize = CLOSED | AWAITED;
 
 /// How much is being carried, and whether more is taken.
 #[derive(Default)]
@@ -33,7 +37,7 @@ pub(crate) struct Carried(Arc<Link>);
 impl Load {
     /// How much is being carried.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire) & !CLOSED
+        self.count.load(Ordering::Acquire) & !MARKS
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -42,21 +46,27 @@ impl Load {
 
     /// Takes nothing more, if nothing is carried; whether that is so.
     pub(crate) fn close_if_idle(&self) -> bool {
-        self.count.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let close = |count: usize| (count & !AWAITED == 0).then_some(count | CLOSED);
+        self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, close).is_ok()
     }
 
     /// Takes nothing more as soon as nothing is carried, or at the deadline; whether all that was
     /// carried came to its end.
     pub(crate) async fn close(&self, deadline: Instant) -> bool {
+        self.count.fetch_or(AWAITED, Ordering::AcqRel);
         let quiet = async {
             loop {
                 let less = self.less.notified();
                 tokio::pin!(less);
                 // Before the look, so that no end is missed.
                 less.as_mut().enable();
-                let none =
-                    self.count.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Acquire);
-                if matches!(none, Ok(_) | Err(CLOSED)) {
+                let none = self.count.compare_exchange(
+                    AWAITED,
+                    MARKS,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                if matches!(none, Ok(_) | Err(MARKS)) {
                     return;
                 }
                 less.await;
@@ -71,7 +81,7 @@ impl Load {
 impl fmt::Debug for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.count.load(Ordering::Relaxed);
-        let (count, closed) = (count & !CLOSED, count & CLOSED != 0);
+        let (count, closed) = (count & !MARKS, count & CLOSED != 0);
         f.debug_struct("Load").field("count", &count).field("closed", &closed).finish()
     }
 }
@@ -99,8 +109,29 @@ impl Deref for Carried {
 impl Drop for Carried {
     fn drop(&mut self) {
         let load = &self.0.load;
-        if load.count.fetch_sub(1, Ordering::AcqRel) & !CLOSED == 1 {
+        let before = load.count.fetch_sub(1, Ordering::AcqRel);
+        if before & !MARKS == 1 && before & AWAITED != 0 {
             load.less.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_it_as_it_was() {
+        let load = Load::default();
+        load.count.fetch_add(1, Ordering::AcqRel);
+        let far = Instant::now() + std::time::Duration::from_secs(3600);
+        assert!(load.close(far).now_or_never().is_none());
+        assert_eq!((load.count(), load.is_closed(), load.close_if_idle()), (1, false, false));
+        load.count.fetch_sub(1, Ordering::AcqRel);
+        assert!(load.close_if_idle());
+        assert_eq!((load.count(), load.is_closed()), (0, true));
+        assert!(load.close(far).await, "it is closed already");
     }
 }

@@ -4,7 +4,7 @@ mod change;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -50,6 +50,8 @@ struct Running {
 pub(crate) struct Inner {
     pub(crate) name: Arc<str>,
     options: ArcSwap<Options>,
+    /// Whether these say that each request has a link to itself: looked at with each of them.
+    is_alone: AtomicBool,
     upstream: ArcSwap<Upstream>,
     /// Those before it, as far as they still do something, oldest first.
     leaving: Mutex<VecDeque<Weak<Upstream>>>,
@@ -191,6 +193,12 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    pub(super) fn is_alone(&self) -> bool {
+        self.isolation == Isolation::Request
+    }
+}
+
 // === impl Server ===
 
 impl Server {
@@ -202,11 +210,13 @@ impl Server {
         let sessions = Sessions::new(options.session_max);
         let most = (options.stateless_max, options.listen_max);
         let stateless = Stateless::new(most.0, most.1, options.inbox);
+        let is_alone = AtomicBool::new(options.is_alone());
         let (options, upstream) = (ArcSwap::new(options), ArcSwap::new(upstream));
         let keeping = ArcSwapOption::empty();
         let inner = Inner {
             name,
             options,
+            is_alone,
             upstream,
             leaving: Mutex::default(),
             keeping,

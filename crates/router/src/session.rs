@@ -42,7 +42,7 @@ use crate::{
     load::Carried,
     log::Log,
     questions::Questions,
-    server::{Inner, Isolation},
+    server::Inner,
     upstream::Acquired,
 };
 
@@ -107,7 +107,7 @@ impl ClientSession {
         server: Arc<Inner>,
     ) -> Arc<Self> {
         let options = server.options();
-        let calls = Calls::new(options.in_flight_max, options.inbox);
+        let calls = Calls::new(options.in_flight_max, options.inbox, &server.detached);
         let state = State {
             hello: None,
             is_recorded: false,
@@ -219,8 +219,13 @@ impl ClientSession {
 
     /// The link that carries this session: the one it has, or a new one where that has ended.
     pub(crate) async fn link(self: &Arc<Self>) -> Result<Carried, TransportError> {
+        self.link_at(Instant::now()).await
+    }
+
+    /// The same for who knows what time it is.
+    async fn link_at(self: &Arc<Self>, now: Instant) -> Result<Carried, TransportError> {
         loop {
-            let link = match self.open_link()? {
+            let link = match self.open_link(now)? {
                 Some(link) => {
                     if self.telling.load(Ordering::Acquire) {
                         // What the last one knew it is told before anything else, and the client
@@ -240,7 +245,7 @@ impl ClientSession {
 
     async fn another_link(self: &Arc<Self>) -> Result<Arc<Link>, TransportError> {
         let _attaching = self.attaching.lock().await;
-        if let Some(link) = self.open_link()? {
+        if let Some(link) = self.open_link(Instant::now())? {
             return Ok(link);
         }
         let (hello, last) = {
@@ -271,9 +276,9 @@ impl ClientSession {
         }
     }
 
-    fn open_link(&self) -> Result<Option<Arc<Link>>, TransportError> {
+    fn open_link(&self, now: Instant) -> Result<Option<Arc<Link>>, TransportError> {
         let mut state = self.state();
-        state.last_used = Instant::now();
+        state.last_used = state.last_used.max(now);
         if state.closed {
             return Err(TransportError::new(ErrorKind::NoSession, "this session is closed"));
         }
@@ -292,18 +297,23 @@ impl ClientSession {
             _ => (),
         }
         let id = exchange.message.id().cloned().ok_or_else(uninitialized)?;
-        let sent = Box::pin(Arc::clone(self).carry(exchange));
-        let answering = Answering::new(&self.calls, &id, sent, &self.server.detached)?;
+        let now = Instant::now();
+        let sent = Box::pin(Arc::clone(self).carry(exchange, now));
+        let answering = Answering::new(&self.calls, id, now, sent)?;
         self.catch_up(&answering);
         answering.reply().await
     }
 
     /// Sends a request to the server; once more over a new link where it certainly never arrived.
-    async fn carry(self: Arc<Self>, mut exchange: Exchange) -> Result<Reply, TransportError> {
+    async fn carry(
+        self: Arc<Self>,
+        mut exchange: Exchange,
+        now: Instant,
+    ) -> Result<Reply, TransportError> {
         if self.is_alone() {
             return Box::pin(self.carry_alone(exchange)).await;
         }
-        let mut link = self.link().await?;
+        let mut link = self.link_at(now).await?;
         if !link.is_listening() {
             link.watch();
         }

@@ -22,6 +22,7 @@ use mcp_jsonrpc::{
     },
 };
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -42,8 +43,6 @@ pub(crate) struct Stateless {
     listeners: Mutex<HashMap<Id, Listener>>,
     /// Under which the next one has its place: ids of clients may be equal.
     next: AtomicI64,
-    /// What is dropped is not read on.
-    nowhere: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -68,14 +67,14 @@ struct Entry(Arc<Inner>, Id);
 
 impl Stateless {
     pub(crate) fn new(call_max: usize, listen_max: usize, inbox: InboxMax) -> Self {
+        // What is dropped is not read on.
         let nowhere = TaskTracker::new();
         nowhere.close();
         Self {
-            calls: Calls::new(call_max, inbox),
-            listens: Calls::new(listen_max, inbox),
+            calls: Calls::new(call_max, inbox, &nowhere),
+            listens: Calls::new(listen_max, inbox, &nowhere),
             listeners: Mutex::default(),
             next: AtomicI64::new(0),
-            nowhere,
         }
     }
 
@@ -167,7 +166,7 @@ impl Passing {
             Listener { caller, id, hears_tools }
         });
         let sent = Box::pin(async move { carry(&server, exchange).await });
-        let answering = Answering::new(calls, &key, sent, &all.nowhere)?;
+        let answering = Answering::new(calls, key.clone(), Instant::now(), sent)?;
         let Some(listener) = listener else { return answering.reply().await };
         all.listeners().insert(key.clone(), listener);
         let entry = Entry(Arc::clone(&self.server), key);

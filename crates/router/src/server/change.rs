@@ -1,7 +1,7 @@
 //! What can change about a server while sessions with it are open.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -46,6 +46,7 @@ impl Server {
         let inner = &self.0.inner;
         inner.sessions.set_max(options.session_max);
         inner.stateless.set_max(options.stateless_max, options.listen_max);
+        inner.is_alone.store(options.is_alone(), Ordering::Relaxed);
         inner.options.store(Arc::new(options));
     }
 
@@ -125,6 +126,11 @@ impl Server {
 impl Inner {
     pub(crate) fn options(&self) -> Arc<Options> {
         self.options.load_full()
+    }
+
+    /// Whether each request has a link to itself.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::Relaxed)
     }
 
     /// What sessions are kept with, if they are.

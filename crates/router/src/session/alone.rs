@@ -13,8 +13,9 @@ use mcp_jsonrpc::{
     transport::{ErrorKind, Exchange, Reply, TransportError},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::{ClientSession, Isolation, pong, replay, tell::still_lost, uninitialized};
+use super::{ClientSession, pong, replay, tell::still_lost, uninitialized};
 use crate::{
     handshake::Hello,
     link::{Link, tasks},
@@ -31,7 +32,7 @@ struct Alone {
 impl ClientSession {
     /// Whether each request has a link to itself.
     pub(super) fn is_alone(&self) -> bool {
-        self.server.options().isolation == Isolation::Request
+        self.server.is_alone()
     }
 
     /// Begins a session whose first link has served its purpose.
@@ -55,7 +56,7 @@ impl ClientSession {
         exchange: Exchange,
     ) -> Result<Reply, TransportError> {
         // Also says what is wrong with a session that is closed, or has not begun.
-        self.open_link()?;
+        self.open_link(Instant::now())?;
         let hello = self.state().hello.clone().ok_or_else(uninitialized)?;
         if let Some(reply) = self.answer_alone(&exchange.message)? {
             Box::pin(self.record()).await;
