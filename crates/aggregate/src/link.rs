@@ -21,7 +21,7 @@ use mcp_jsonrpc::{
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use translate::Bridge;
 
 pub(crate) use hear::Passed;
@@ -40,8 +40,11 @@ pub(crate) struct Link {
     pub(crate) ear: Ear,
     /// Whose it is.
     session: Weak<Talk>,
+    over: AtomicBool,
     /// Cancelled when it is over.
-    pub(crate) ended: CancellationToken,
+    ended: CancellationToken,
+    /// Where what is to be said to the server when nobody waits for that is said.
+    tasks: TaskTracker,
     version: ProtocolVersion,
     answer: Message,
     caller: Caller,
@@ -81,7 +84,9 @@ impl Link {
                     bridge: Bridge::between(version, spoken),
                     ear: Ear::default(),
                     session: Arc::downgrade(session),
+                    over: AtomicBool::new(false),
                     ended: CancellationToken::new(),
+                    tasks: session.tracker().clone(),
                     version: spoken,
                     answer: answer.detached(),
                     caller: caller.clone(),
@@ -126,7 +131,18 @@ impl Link {
 
     /// Whether it can carry exchanges.
     pub(crate) fn is_open(&self) -> bool {
-        !self.ended.is_cancelled() && self.behind.is_open()
+        !self.over.load(Ordering::Acquire) && self.behind.is_open()
+    }
+
+    /// Notes that it carries no more.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.ended.cancel();
+    }
+
+    /// Says something to the server that nobody waits for.
+    pub(crate) fn spawn(&self, saying: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(saying);
     }
 
     /// Whose it is, if that one is still there.
@@ -146,7 +162,7 @@ impl Link {
 
     /// Ends the session with the server.
     pub(crate) async fn close(&self) {
-        self.ended.cancel();
+        self.end();
         self.behind.close().await;
     }
 

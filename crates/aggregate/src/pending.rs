@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use mcp_jsonrpc::{Id, Message, transport::reason};
 use serde_json::json;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::link::Link;
@@ -15,16 +14,17 @@ use crate::link::Link;
 /// A request that a server has not answered yet.  Dropped before it is, it is taken back.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    link: Arc<Link>,
+    /// Where it was sent.
+    pub(crate) link: Arc<Link>,
     id: Option<Id>,
-    tasks: TaskTracker,
 }
 
 // === impl Pending ===
 
 impl Pending {
-    pub(crate) fn new(link: &Arc<Link>, request: &Message, tasks: &TaskTracker) -> Self {
-        Self { link: Arc::clone(link), id: request.id().cloned(), tasks: tasks.clone() }
+    /// A request that is about to be sent over a link.
+    pub(crate) fn new(link: Arc<Link>, request: &Message) -> Self {
+        Self { link, id: request.id().cloned() }
     }
 
     /// Notes that it is answered, or never will be.
@@ -51,7 +51,7 @@ impl Drop for Pending {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        self.tasks.spawn(async move {
+        self.link.spawn(async move {
             if let Err(error) = link.tell(cancelled).await {
                 debug!(server = %link.member.name, %error, "a request could not be taken back");
             }

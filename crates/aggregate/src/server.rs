@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -55,6 +55,8 @@ type Members = BTreeMap<Arc<str>, Arc<Member>>;
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     options: ArcSwap<Options>,
+    /// Whether these say that tools are searched for: looked at with each request.
+    searches: AtomicBool,
     keyring: ArcSwap<Keyring>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -94,6 +96,7 @@ impl Aggregate {
     pub fn new(name: &str, members: Vec<Member>, options: Options, keyring: Keyring) -> Self {
         let shared = Arc::new(Shared {
             name: name.into(),
+            searches: AtomicBool::new(options.search),
             options: ArcSwap::from_pointee(options),
             keyring: ArcSwap::from_pointee(keyring),
             tasks: TaskTracker::new(),
@@ -120,6 +123,7 @@ impl Aggregate {
     /// changed.
     pub fn reconfigure(&self, members: Vec<Member>, options: Options) {
         let inner = self.inner();
+        inner.shared.searches.store(options.search, Ordering::Relaxed);
         inner.shared.options.store(Arc::new(options));
         inner.members.store(Arc::new(by_name(members)));
         let scopes: Vec<_> = inner.scopes().values().cloned().collect();
@@ -258,6 +262,11 @@ impl Inner {
 impl Shared {
     pub(crate) fn options(&self) -> Arc<Options> {
         self.options.load_full()
+    }
+
+    /// Whether three tools that search are shown in the place of all.
+    pub(crate) fn searches(&self) -> bool {
+        self.searches.load(Ordering::Relaxed)
     }
 
     pub(crate) fn keyring(&self) -> Arc<Keyring> {

@@ -14,7 +14,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -27,7 +27,7 @@ use mcp_jsonrpc::{
         TransportError,
     },
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::{
@@ -52,10 +52,12 @@ pub(crate) struct Talk {
     level: Mutex<Option<Message>>,
     /// What its client was shown, or told to have changed, the last time.
     told: Mutex<Option<Arc<Shown>>>,
+    /// Whether it was shown anything: whether it has begun.
+    has_begun: AtomicBool,
     own: own::Own,
     /// Held by who says `initialize`.
     greeting: tokio::sync::Mutex<()>,
-    over: CancellationToken,
+    over: AtomicBool,
 }
 
 /// What the client said in its `initialize`, and what came of it.
@@ -94,9 +96,10 @@ impl Talk {
             dropped: AtomicU64::new(0),
             level: Mutex::default(),
             told: Mutex::default(),
+            has_begun: AtomicBool::new(false),
             own: own::Own::default(),
             greeting: tokio::sync::Mutex::default(),
-            over: CancellationToken::new(),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -113,8 +116,13 @@ impl Talk {
         self.scope().map(|it| it.shown_to(self))
     }
 
+    /// Where what nobody waits for is done.
+    pub(crate) fn tracker(&self) -> &TaskTracker {
+        &self.shared().tasks
+    }
+
     pub(crate) fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+        self.over.load(Ordering::Acquire)
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -180,9 +188,9 @@ impl Talk {
 
     /// Ends it, and what it has open with the servers.
     pub(crate) async fn close(self: &Arc<Self>) {
-        self.over.cancel();
+        self.over.store(true, Ordering::Release);
         let links = self.end();
-        links.iter().for_each(|link| link.ended.cancel());
+        links.iter().for_each(|link| link.end());
         if let Some(scope) = self.scope() {
             scope.detach(self);
             self.inner.forget_later(scope);
@@ -207,7 +215,7 @@ impl Drop for Talk {
     /// Whoever drops it without closing it leaves that to others.
     fn drop(&mut self) {
         let links = self.end();
-        links.iter().for_each(|link| link.ended.cancel());
+        links.iter().for_each(|link| link.end());
         if links.is_empty() || tokio::runtime::Handle::try_current().is_err() {
             return;
         }

@@ -75,18 +75,15 @@ impl View {
 
     fn named(&self, list: List, request: &Message) -> Result<Direction<'_>, Lost> {
         // Read only where there is more to do than to write another name: arguments may be long.
-        if let Ok([Some(name), _]) = request.pick(["name", "arguments"])
+        let picked = || request.pick(["name", "arguments"]).ok().and_then(|[name, _]| name);
+        if let Some(name) = request.name().or_else(picked)
             && let Some(plain) = plain(name)
         {
             let found = self.find(list, plain)?;
             if found.arguments.is_none() {
                 let message = match plain == found.original {
                     true => request.clone(),
-                    false => {
-                        let own =
-                            serde_json::to_string(found.original).map_err(ParseError::from)?;
-                        request.with_text(name, &own)?
-                    }
+                    false => request.with_name(name, found.original)?,
                 };
                 return Ok(Direction { member: found.member, message });
             }

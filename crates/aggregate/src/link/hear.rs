@@ -21,7 +21,7 @@ impl Link {
     /// Hears what the server says unasked, until there is no more.
     pub(crate) async fn listen(self: Arc<Self>) {
         self.ended.run_until_cancelled(self.hear()).await;
-        self.ended.cancel();
+        self.end();
         if let Some(session) = self.session.upgrade() {
             session.lost(&self);
         }

@@ -1,6 +1,6 @@
 //! A client's request, on its way to the one server it is for.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use catalogue::{List, Lost, search};
 use futures::{StreamExt, future};
@@ -23,54 +23,55 @@ use crate::{
 /// How much of a method that nobody knows is said back, in characters.
 const METHOD_LEN_MAX: usize = 100;
 
-/// The server that a request is for, and how it is found there.
-struct Directed {
-    server: Arc<str>,
-    shown: Arc<Shown>,
+/// The server that a request is for, and the request as that server gets it.
+struct Directed<'a> {
+    server: &'a Arc<str>,
+    message: Message,
 }
 
 impl Talk {
     /// Answers a request, or has it answered.
-    pub(super) async fn ask(
-        self: &Arc<Self>,
-        mut exchange: Exchange,
-    ) -> Result<Reply, TransportError> {
+    pub(super) async fn ask(self: &Arc<Self>, exchange: Exchange) -> Result<Reply, TransportError> {
         let message = &exchange.message;
-        let id = message.id().cloned().ok_or_else(answers::uninitialized)?;
+        let id = message.id().ok_or_else(answers::uninitialized)?;
         let method = message.method().unwrap_or_default();
         match method {
             "initialize" => return Box::pin(self.initialize(message)).await,
-            "ping" => return answers::result(&id, &json!({})),
+            "ping" => return answers::result(id, &json!({})),
             _ => (),
         }
-        if self.told().is_none() {
+        if !self.has_begun.load(Ordering::Acquire) {
             return Err(answers::uninitialized());
         }
         match method {
-            "logging/setLevel" => return Box::pin(self.set_level(&id, message)).await,
-            "tasks/list" => return Box::pin(self.tasks(&id)).await,
+            "logging/setLevel" => return Box::pin(self.set_level(id, message)).await,
+            "tasks/list" => return Box::pin(self.tasks(id)).await,
             method => {
                 if let Some(list) = List::asked_by(method) {
-                    return Box::pin(self.list(list, &id, message)).await;
+                    return Box::pin(self.list(list, id, message)).await;
                 }
             }
         }
-        self.one(&id, &mut exchange).await
+        self.one(id, &exchange).await
     }
 
     /// Has a request answered by the one server it is for.
     async fn one(
         self: &Arc<Self>,
         id: &Id,
-        exchange: &mut Exchange,
+        mut exchange: &Exchange,
     ) -> Result<Reply, TransportError> {
+        let forwarded: Box<Exchange>;
         let scope = self.scope().ok_or_else(answers::uninitialized)?;
         let mut shown = self.now().ok_or_else(answers::uninitialized)?;
-        if self.shared().options().search {
+        if self.shared().searches() {
             match search::call(shown.view(), shown.index(), &exchange.message) {
                 Ok(None) => (),
                 Ok(Some(search::Called::Answer(answer))) => return Ok(Reply::Single(answer)),
-                Ok(Some(search::Called::Forward(message))) => exchange.message = message,
+                Ok(Some(search::Called::Forward(message))) => {
+                    forwarded = Box::new(Exchange { message, ..exchange.clone() });
+                    exchange = &forwarded;
+                }
                 Err(error) => {
                     let words = format!("the parameters cannot be read: {error}");
                     return answers::error(id, RpcError::INVALID_PARAMS, words);
@@ -83,10 +84,7 @@ impl Talk {
             directed = direct(&shown, &exchange.message);
         }
         match directed {
-            Ok(Some((directed, message))) => {
-                exchange.message = message;
-                self.forward(id, directed, exchange).await
-            }
+            Ok(Some(directed)) => self.forward(id, &shown, directed, exchange).await,
             Ok(None) => {
                 let method = exchange.message.method().unwrap_or_default();
                 let shortened: String = method.chars().take(METHOD_LEN_MAX).collect();
@@ -101,29 +99,35 @@ impl Talk {
     async fn forward(
         self: &Arc<Self>,
         id: &Id,
-        directed: Directed,
+        shown: &Arc<Shown>,
+        Directed { server, message }: Directed<'_>,
         exchange: &Exchange,
     ) -> Result<Reply, TransportError> {
-        let Directed { server, shown } = directed;
-        let sent = match self.send_to(&server, exchange).await {
+        let sent = match self.send_to(server, message, exchange).await {
             Err((link, error)) if *error.kind() == ErrorKind::NoSession => {
                 debug!(%server, %error, "not sent: once more over a new link");
                 if let Some(link) = link {
                     link.close().await;
                 }
-                // In a box: rare, and large beside the future of a call.
-                Box::pin(self.send_to(&server, exchange)).await
+                match direct(shown, &exchange.message) {
+                    // In a box: rare, and large beside the future of a call.
+                    Ok(Some(Directed { server, message })) => {
+                        Box::pin(self.send_to(server, message, exchange)).await
+                    }
+                    // It was for this server a moment ago, in the same view.
+                    Ok(None) | Err(_) => Err((None, error)),
+                }
             }
             sent => sent,
         };
-        let (link, mut pending, reply) = match sent {
+        let (mut pending, reply) = match sent {
             Ok(sent) => sent,
             Err((_, error)) if *error.kind() == ErrorKind::Cancelled => return Err(error),
             Err((_, error)) => {
                 if let (false, Some(scope)) =
                     (matches!(error.kind(), ErrorKind::Invalid(_)), self.scope())
                 {
-                    scope.suspect(&server);
+                    scope.suspect(server);
                 }
                 return answers::failed(id, &error);
             }
@@ -132,48 +136,52 @@ impl Talk {
         match reply {
             Reply::Single(answer) => {
                 pending.end();
-                link.catch_up();
-                Ok(Reply::Single(answered(&link, &shown, method, answer)))
+                pending.link.catch_up();
+                Ok(Reply::Single(answered(&pending.link, shown, method, answer)))
             }
             Reply::Stream(events) => {
-                let of = (link, shown, method.into(), id.clone());
+                let of = (Arc::clone(shown), method.into(), id.clone());
                 Ok(Reply::Stream(self.heard(of, pending, events)))
             }
             Reply::Accepted => {
                 pending.end();
                 let error = TransportError::new(ErrorKind::Protocol, "it did not answer");
-                answers::failed(id, &error.of(&server))
+                answers::failed(id, &error.of(server))
             }
         }
     }
 
+    /// Sends a message with all that came with the client's.
     async fn send_to(
         self: &Arc<Self>,
         server: &Arc<str>,
-        exchange: &Exchange,
-    ) -> Result<(Arc<Link>, Pending, Reply), (Option<Arc<Link>>, TransportError)> {
+        mut message: Message,
+        with: &Exchange,
+    ) -> Result<(Pending, Reply), (Option<Arc<Link>>, TransportError)> {
         let link = self.link(server).await.map_err(|error| (None, error))?;
-        let mut exchange = exchange.clone();
-        match link.bridge.map_or(Passage::Same, |it| it.to_server(&exchange.message)) {
+        match link.bridge.map_or(Passage::Same, |it| it.to_server(&message)) {
             Passage::Same => (),
-            Passage::Edited(message) => exchange.message = message,
+            Passage::Edited(edited) => message = edited,
             Passage::Dropped => {
                 let error =
                     TransportError::new(ErrorKind::Unsupported, "its revision has no such request");
                 return Err((None, error.of(server)));
             }
             Passage::Refused(answer) => {
-                let mut pending = Pending::new(&link, &exchange.message, &self.shared().tasks);
+                let mut pending = Pending::new(link, &message);
                 pending.end();
-                return Ok((link, pending, Reply::Single(answer)));
+                return Ok((pending, Reply::Single(answer)));
             }
         }
-        let mut pending = Pending::new(&link, &exchange.message, &self.shared().tasks);
-        match link.send(exchange).await {
-            Ok(reply) => Ok((link, pending, reply)),
+        let mut pending = Pending::new(link, &message);
+        let Exchange { caller, version, carried, .. } = with;
+        let (caller, carried) = (caller.clone(), carried.clone());
+        let exchange = Exchange { message, caller, version: *version, carried };
+        match pending.link.send(exchange).await {
+            Ok(reply) => Ok((pending, reply)),
             Err(error) => {
                 pending.end();
-                Err((Some(link), error))
+                Err((Some(Arc::clone(&pending.link)), error))
             }
         }
     }
@@ -181,11 +189,11 @@ impl Talk {
     /// What is said to a request, as the client is to hear it.
     fn heard(
         self: &Arc<Self>,
-        (link, shown, method, id): (Arc<Link>, Arc<Shown>, Box<str>, Id),
+        (shown, method, id): (Arc<Shown>, Box<str>, Id),
         mut pending: Pending,
         events: EventStream,
     ) -> EventStream {
-        let session = Arc::clone(self);
+        let (session, link) = (Arc::clone(self), Arc::clone(&pending.link));
         let heard = events.filter_map(move |event| {
             future::ready(match event {
                 Ok(Event::Message { message, .. }) if message.is_answer() => {
@@ -240,15 +248,13 @@ fn answered(link: &Link, shown: &Shown, method: &str, answer: Message) -> Messag
 
 /// Which server a request is for, and how it is put there; with one server alone, whatever nobody
 /// here knows is for it.
-fn direct(shown: &Arc<Shown>, message: &Message) -> Result<Option<(Directed, Message)>, Lost> {
+fn direct<'a>(shown: &'a Shown, message: &Message) -> Result<Option<Directed<'a>>, Lost> {
     let view = shown.view();
-    let directed = view.direct(message)?.map(|it| (Arc::clone(&it.member.server), it.message));
-    let directed = match (directed, view.members()) {
-        (None, [only]) => Some((Arc::clone(&only.server), message.clone())),
-        (directed, _) => directed,
-    };
-    let of = |server| Directed { server, shown: Arc::clone(shown) };
-    Ok(directed.map(|(server, message)| (of(server), message)))
+    Ok(match (view.direct(message)?, view.members()) {
+        (Some(it), _) => Some(Directed { server: &it.member.server, message: it.message }),
+        (None, [only]) => Some(Directed { server: &only.server, message: message.clone() }),
+        (None, _) => None,
+    })
 }
 
 /// Whether what was not found may have come since it was looked for the last time.

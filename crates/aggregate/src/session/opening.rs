@@ -1,6 +1,6 @@
 //! How a session begins, and how it comes to have a link with a server.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use mcp_jsonrpc::{
     Message, ProtocolVersion, RpcError,
@@ -11,7 +11,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tracing::debug;
 
-use super::{Hello, Slot, Talk};
+use super::{Hello, Talk};
 use crate::{answers, link::Link, member::Member, scope::Key, shown::Shown};
 
 impl Talk {
@@ -43,6 +43,7 @@ impl Talk {
         scope.ready(self).await;
         let shown = scope.shown_to(self);
         *self.told() = Some(Arc::clone(&shown));
+        self.has_begun.store(true, Ordering::Release);
         // What has changed meanwhile was announced to those only who had been shown something.
         scope.tell_one(self);
         let options = self.shared().options();
@@ -65,14 +66,11 @@ impl Talk {
 
     /// The link with a server: the one there is, or a new one.
     pub(crate) async fn link(self: &Arc<Self>, name: &str) -> Result<Arc<Link>, TransportError> {
-        let slot = self.slots().get(name).cloned();
-        if let Some(link) = slot.as_ref().and_then(|it| it.link.load_full())
-            && link.is_open()
-        {
-            return Ok(link);
+        match self.linked(name) {
+            Some(link) => Ok(link),
+            // In a box: rare, and large beside the future of a call.
+            None => Box::pin(self.another(name)).await,
         }
-        // In a box: rare, and large beside the future of a call.
-        Box::pin(self.another(name, slot)).await
     }
 
     /// The links it has.
@@ -102,24 +100,18 @@ impl Talk {
 
     /// The link that it has with a server.
     pub(crate) fn linked(&self, name: &str) -> Option<Arc<Link>> {
-        let slot = self.slots().get(name).cloned();
-        slot.and_then(|it| it.link.load_full()).filter(|it| it.is_open())
+        let link = self.slots().get(name).and_then(|it| it.link.load_full());
+        link.filter(|it| it.is_open())
     }
 
-    async fn another(
-        self: &Arc<Self>,
-        name: &str,
-        slot: Option<Arc<Slot>>,
-    ) -> Result<Arc<Link>, TransportError> {
+    async fn another(self: &Arc<Self>, name: &str) -> Result<Arc<Link>, TransportError> {
         let hello = self.hello.get().ok_or_else(answers::uninitialized)?;
         let gone = || {
             let kind = ErrorKind::Unavailable { retry_after: None };
             TransportError::new(kind, format!("the server `{name}` is not offered here any more"))
         };
         let member = hello.scope.member(name).ok_or_else(gone)?;
-        let slot = slot.unwrap_or_else(|| {
-            Arc::clone(self.slots().entry(Arc::clone(&member.name)).or_default())
-        });
+        let slot = Arc::clone(self.slots().entry(Arc::clone(&member.name)).or_default());
         let _opening = slot.opening.lock().await;
         if let Some(link) = slot.link.load_full().filter(|it| it.is_open()) {
             return Ok(link);

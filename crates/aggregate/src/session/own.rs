@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -20,7 +23,9 @@ pub(crate) type Catalogues = BTreeMap<Arc<str>, Arc<Catalogue>>;
 pub(super) struct Own {
     lists: Mutex<BTreeMap<Arc<str>, Listed>>,
     /// What it is shown because of that; none if it is shown what all are.
-    pub(super) shown: ArcSwapOption<Shown>,
+    shown: ArcSwapOption<Shown>,
+    /// Whether there is such a thing: mostly not, and every request looks.
+    is_other: AtomicBool,
     /// Servers that are being asked whether they list something else to it.
     checks: Mutex<HashMap<Arc<str>, Check>>,
 }
@@ -99,13 +104,21 @@ impl Talk {
 
     /// What it is shown, as it was made the last time.
     pub(crate) fn now(&self) -> Option<Arc<Shown>> {
-        self.own.shown.load_full().or_else(|| self.scope().map(|it| it.now()))
+        let other = match self.own.is_other.load(Ordering::Acquire) {
+            true => self.own.shown.load_full(),
+            false => None,
+        };
+        other.or_else(|| self.scope().map(|it| it.now()))
     }
 
     /// What it is shown instead of what all are, or that it is shown what all are.
     pub(crate) fn is_shown(&self, shown: Option<Arc<Shown>>) {
-        if shown.is_some() || self.own.shown.load().is_some() {
+        if shown.is_some() || self.own.is_other.load(Ordering::Acquire) {
+            // One after the other, so that what says whether there is such a thing is right.
+            let _lists = self.own.lists();
+            let is_other = shown.is_some();
             self.own.shown.store(shown);
+            self.own.is_other.store(is_other, Ordering::Release);
         }
     }
 
