@@ -183,7 +183,49 @@ fn say(what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::thread;
+
+    use mcp_jsonrpc::transport::ErrorKind;
+
+    use super::{
+        control::{Taken, report},
+        *,
+    };
+    use crate::client::Spawn;
+
+    /// A keeper takes the streams, and cannot fork; the process that stands for it does nothing.
+    #[tokio::test]
+    async fn a_fork_that_fails_is_told_and_the_keeper_is_asked_again() {
+        let supervisor = Supervisor::new("/no/such/program", "");
+        let refuse = |socket: Socket| {
+            let mut refused = 0;
+            while let Taken::Whole(mut streams) = HandOver::receive(&socket).unwrap() {
+                let errno = rustix::io::Errno::AGAIN.raw_os_error();
+                report(&mut streams.control, Report::Unsupervised(errno));
+                refused += 1;
+            }
+            refused
+        };
+        let refusing = Mutex::new(None);
+        let keeper = Keeper::start(|socket| {
+            *refusing.lock().unwrap() = Some(thread::spawn(move || refuse(socket)));
+            tokio::process::Command::from(std::process::Command::new("true")).spawn()
+        });
+        let keeper = Arc::new(keeper.unwrap());
+        *supervisor.0.keeper.lock().unwrap() = Arc::downgrade(&keeper);
+        let mut spawn = Spawn::new("a", "true");
+        spawn.supervisor = Some(supervisor);
+        for _ in 0..2 {
+            let error = spawn.start().await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Unavailable { .. }));
+            let said = error.said().to_string();
+            assert!(said.contains("supervisor of `true`") && said.contains("ulimit -u"), "{said}");
+        }
+        assert_eq!(spawn.children.running().len(), 0);
+        keeper.release(std::time::Duration::from_secs(10)).await;
+        let refusing = refusing.into_inner().unwrap().unwrap();
+        assert_eq!(refusing.join().unwrap(), 2);
+    }
 
     /// A link's text is found from here, and what it leads to from where it is: so may they differ.
     #[test]

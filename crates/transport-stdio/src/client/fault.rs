@@ -16,6 +16,8 @@ use crate::child::{Start, StartError};
 
 /// Where programs are looked for when there is no `PATH`.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
+/// What to do where the system starts no more processes.
+const NO_MORE: &str = "see `ulimit -u`, and the pids limit of the container";
 /// How much of a file is read for its `#!` line.
 const INTERPRETER_LEN_MAX: u64 = 256;
 
@@ -30,6 +32,9 @@ pub(super) fn explain(start: &Start<'_>, error: StartError) -> TransportError {
         }
         StartError::Supervisor(error) => {
             let what = format!("cannot start the supervisor of `{program}`: {error}");
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return TransportError::new(unavailable, what).hint(NO_MORE).because(error);
+            }
             let supervisor = start.supervisor.map(|it| it.program().display().to_string());
             let supervisor = supervisor.unwrap_or_default();
             let hint = format!("it is `{supervisor}`, which has to be a program that supervises");
@@ -67,8 +72,7 @@ fn of_child(start: &Start<'_>, error: &io::Error) -> (String, String) {
             ("its arguments and environment are too long".to_owned(), hint.to_owned())
         }
         io::ErrorKind::WouldBlock => {
-            let hint = "see `ulimit -u`, and the pids limit of the container";
-            ("there are as many processes as there may be".to_owned(), hint.to_owned())
+            ("there are as many processes as there may be".to_owned(), NO_MORE.to_owned())
         }
         // ENOEXEC has no kind of its own.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
