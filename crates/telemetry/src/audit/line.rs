@@ -162,6 +162,12 @@ fn about(
     message: &Message,
     is_modern: bool,
 ) -> (Option<Cow<'_, str>>, Option<&str>) {
+    if method.target() == Some("name")
+        && !is_modern
+        && let Some(name) = message.name()
+    {
+        return (bounded(name), None);
+    }
     let names = [method.target().unwrap_or("_meta"), if is_modern { "_meta" } else { "" }];
     // What names it twice may be read otherwise by whoever carries it out.
     let (target, meta) = match message.pick(names) {
