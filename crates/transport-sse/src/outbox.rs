@@ -1,15 +1,17 @@
 //! What waits to go down one client's stream, and what went down it and may have been lost.
 
+mod kept;
+
 use std::{
     collections::VecDeque,
     fmt::Write,
-    future,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use futures::{Stream, stream};
+use futures::Stream;
 use mcp_jsonrpc::{
     Message,
     transport::{Event, EventId, InboxMax, SessionId},
@@ -17,6 +19,7 @@ use mcp_jsonrpc::{
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::kept::Kept;
 use crate::{stream::Chunk, wire};
 
 /// What waits to go down one client's stream: bounded in events and bytes.
@@ -61,9 +64,10 @@ pub(crate) struct Mark {
 
 #[derive(Debug, Default)]
 struct State {
-    /// First what was read, then what was not.
-    queue: VecDeque<Entry>,
-    read: Count,
+    /// What was read, for who comes back.
+    kept: Kept,
+    /// What was not.
+    queue: VecDeque<Message>,
     unread: Count,
     /// The number of the next to be put in; the first is 1.
     next: u64,
@@ -75,13 +79,6 @@ struct State {
     ended: bool,
     /// Why it ended, for the reader.
     last_words: Option<String>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    message: Message,
-    /// When it was read.
-    at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -155,7 +152,7 @@ impl Outbox {
         }
         state.unread.add(&message);
         state.next += 1;
-        state.queue.push_back(Entry { message, at: None });
+        state.queue.push_back(message);
         wake(state);
         Ok(dropped)
     }
@@ -166,8 +163,8 @@ impl Outbox {
         if !state.ended {
             state.ended = true;
             state.last_words = Some(last_words.into());
-            state.queue = VecDeque::new();
-            (state.read, state.unread) = (Count::default(), Count::default());
+            (state.kept, state.queue) = (Kept::default(), VecDeque::new());
+            state.unread = Count::default();
         }
         wake(state);
         self.over.cancel();
@@ -206,18 +203,12 @@ impl Outbox {
 
     /// Lets go of what was read so long ago.
     pub(crate) fn sweep(&self, age: Duration) {
-        let mut state = self.state();
-        while state.queue.front().is_some_and(|it| it.at.is_some_and(|at| age <= at.elapsed())) {
-            state.forget();
-        }
+        self.state().kept.sweep(age);
     }
 
     /// The stream for a reader, and the id it stands at: one that comes back goes on after its
     /// mark.  Whoever read it before reads no more.
-    pub(crate) fn attach(
-        self: &Arc<Self>,
-        mark: Option<&Mark>,
-    ) -> (Option<EventId>, impl Stream<Item = Chunk> + Send + use<>) {
+    pub(crate) fn attach(self: &Arc<Self>, mark: Option<&Mark>) -> (Option<EventId>, Reader) {
         let mut state = self.state();
         state.turn += 1;
         state.away_since = None;
@@ -226,14 +217,9 @@ impl Outbox {
         // Whoever read it before learns that its turn is over.
         wake(state);
         self.changed.notify_one();
-        let reader = Reader { outbox: Arc::clone(self), turn };
         let words = format!("{gap} messages are missing: more is not kept");
         let missing = (gap != 0).then(|| Chunk::Encoded(wire::encode_comment(&words)));
-        let rest = stream::unfold(reader, async |reader| {
-            let chunk = future::poll_fn(|cx| reader.outbox.poll_next(reader.turn, cx)).await?;
-            Some((chunk, reader))
-        });
-        let events = futures::StreamExt::chain(stream::iter(missing), rest);
+        let events = Reader { outbox: Arc::clone(self), turn, missing };
         (self.keeps.then(|| self.id(at)).flatten(), events)
     }
 
@@ -243,16 +229,13 @@ impl Outbox {
             return Poll::Ready(None);
         }
         let seq = state.at() + 1;
-        if let Some(message) = state.take(self.keeps) {
-            while self.max.kept.queue_len_max < state.read.len
-                || self.max.kept.queue_bytes_max < state.read.bytes
-            {
-                state.forget();
+        if let Some(message) = state.take() {
+            if !self.keeps {
+                return Poll::Ready(Some(Chunk::Event(message.into())));
             }
-            return Poll::Ready(Some(match self.keeps {
-                true => Chunk::Numbered { prefix: Arc::clone(&self.prefix), seq, message },
-                false => Chunk::Event(message.into()),
-            }));
+            state.kept.keep(&message, self.max.kept);
+            let prefix = Arc::clone(&self.prefix);
+            return Poll::Ready(Some(Chunk::Numbered { prefix, seq, message }));
         }
         if let Some(words) = state.last_words.take() {
             return Poll::Ready(Some(Chunk::Encoded(wire::encode_comment(&words))));
@@ -301,35 +284,26 @@ impl State {
     }
 
     /// Takes the next that was not read.
-    fn take(&mut self, keeps: bool) -> Option<Message> {
-        if !keeps {
-            let entry = self.queue.pop_front()?;
-            self.unread.sub(&entry.message);
-            return Some(entry.message);
-        }
-        let entry = self.queue.get_mut(self.read.len)?;
-        entry.at = Some(Instant::now());
-        self.unread.sub(&entry.message);
-        self.read.add(&entry.message);
-        Some(entry.message.clone())
+    fn take(&mut self) -> Option<Message> {
+        let message = self.queue.pop_front()?;
+        self.unread.sub(&message);
+        Some(message)
     }
 
     /// Whether news that wait to be read say this too.
     fn says(&self, news: &Message) -> bool {
-        self.queue.iter().skip(self.read.len).any(|entry| news.repeats(&entry.message))
+        self.queue.iter().any(|waiting| news.repeats(waiting))
     }
 
     /// Drops of what was not read what nobody misses, the oldest first, until there is room for
     /// so many bytes; returns how many were.  Nobody has seen their numbers, so they are free.
     fn shed(&mut self, max: InboxMax, bytes: usize) -> u64 {
-        let Self { queue, read, unread, .. } = self;
-        let (before, mut index) = (unread.len, 0);
-        queue.retain(|entry| {
-            let is_read = index < read.len;
-            index += 1;
-            let goes = !is_read && !unread.has_room(max, bytes) && entry.message.is_spare();
+        let Self { queue, unread, .. } = self;
+        let before = unread.len;
+        queue.retain(|message| {
+            let goes = !unread.has_room(max, bytes) && message.is_spare();
             if goes {
-                unread.sub(&entry.message);
+                unread.sub(message);
             }
             !goes
         });
@@ -338,22 +312,13 @@ impl State {
         shed
     }
 
-    /// Lets go of the oldest.
-    fn forget(&mut self) {
-        if let Some(entry) = self.queue.pop_front() {
-            self.read.sub(&entry.message);
-        }
-    }
-
     /// Goes back to where a reader stands; returns how many messages before that are missing.
     fn rewind(&mut self, seq: u64) -> u64 {
         while seq < self.at()
-            && let Some(index) = self.read.len.checked_sub(1)
-            && let Some(entry) = self.queue.get_mut(index)
+            && let Some(message) = self.kept.take_back()
         {
-            entry.at = None;
-            self.read.sub(&entry.message);
-            self.unread.add(&entry.message);
+            self.unread.add(&message);
+            self.queue.push_front(message);
         }
         self.at().saturating_sub(seq)
     }
@@ -384,9 +349,23 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-struct Reader {
+/// What waits and what comes, for one reader.
+pub(crate) struct Reader {
     outbox: Arc<Outbox>,
     turn: u64,
+    /// What it is told first.
+    missing: Option<Chunk>,
+}
+
+impl Stream for Reader {
+    type Item = Chunk;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        match self.missing.take() {
+            Some(missing) => Poll::Ready(Some(missing)),
+            None => self.outbox.poll_next(self.turn, cx),
+        }
+    }
 }
 
 impl Drop for Reader {
