@@ -3,8 +3,11 @@
 //! Every head is read before the HTTP library sees it ([`head`](crate::head)): also those that
 //! come right behind a body, and with whatever ends of lines a parser puts up with.
 
+mod known;
+
 use memchr::memchr;
 
+use self::known::Known;
 use crate::head::{self, HeadMax, Length, Unreadable};
 
 /// How much is kept of a line that came in pieces: no line that matters is longer.
@@ -21,6 +24,8 @@ pub(crate) struct Framing {
     seen: usize,
     /// How many heads were whole.
     heads: u64,
+    /// The last of them, unless it was the first.
+    known: Known,
 }
 
 /// What comes next.
@@ -46,7 +51,8 @@ enum Stage {
 
 impl Framing {
     pub(crate) fn new(max: HeadMax) -> Self {
-        Self { stage: Stage::Head, max, line: Vec::new(), seen: 0, heads: 0 }
+        let (line, known) = (Vec::new(), Known::default());
+        Self { stage: Stage::Head, max, line, seen: 0, heads: 0, known }
     }
 
     /// Looks at what has come: how many of these bytes are whole heads and parts of bodies.  The
@@ -73,14 +79,24 @@ impl Framing {
     }
 
     /// The length of a head that is whole, or none.  It is read again with every line that comes,
-    /// but not with every byte.
+    /// but not with every byte; and not at all where it says what the last one said.
     fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Box<Unreadable>> {
         let seen = std::mem::replace(&mut self.seen, bytes.len());
         let new = bytes.get(seen..).unwrap_or_default();
         if 0 < seen && bytes.len() < self.max.len && memchr(b'\n', new).is_none() {
             return Ok(0);
         }
-        let Some((len, length)) = head::read(bytes, &self.max)? else { return Ok(0) };
+        let (len, length) = match self.known.again(bytes, &self.max) {
+            Some(again) => again,
+            None => {
+                let Some(whole) = head::read(bytes, &self.max)? else { return Ok(0) };
+                // Whoever asks but once is not going to ask the same again.
+                if 0 < self.heads {
+                    self.known.learn(bytes.get(..whole.len).unwrap_or_default(), &whole);
+                }
+                (whole.len, whole.length)
+            }
+        };
         self.seen = 0;
         self.heads += 1;
         self.stage = match length {

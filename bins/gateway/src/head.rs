@@ -7,7 +7,7 @@
 //! So every head is read here first, by the same parser and to no laxer rules; what hyper gets
 //! to see, it can read, and what it does not is answered by us, in words.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use httparse::{Error as Fault, Status};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
@@ -28,6 +28,17 @@ pub(crate) enum Length {
     Bytes(u64),
     /// Chunks, until the last.
     Chunked,
+}
+
+/// A head that makes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// How long it is itself.
+    pub(crate) len: usize,
+    /// What comes behind it.
+    pub(crate) length: Length,
+    /// Where the only number is that says so.
+    pub(crate) number: Option<Range<usize>>,
 }
 
 /// A head that makes no request, and what is said of it.
@@ -51,21 +62,18 @@ const URI_LEN_MAX: usize = (u16::MAX - 1) as usize;
 /// How many bytes of empty lines may come before a head (RFC 9112 §2.2 speaks of one line).
 const EMPTY_LEN_MAX: usize = 64;
 /// hyper keeps the last of 64 bits for itself.
-const BODY_LEN_MAX: u64 = u64::MAX - 2;
+pub(crate) const BODY_LEN_MAX: u64 = u64::MAX - 2;
 /// So many digits make 64 bits, in any radix that HTTP uses.
-const DIGITS_MAX: usize = 20;
+pub(crate) const DIGITS_MAX: usize = 20;
 
 type Fields<'h, 'b> = &'h mut [MaybeUninit<httparse::Header<'b>>];
 
-/// Reads a head: its length and what comes behind it, or nothing yet where it is not complete.
+/// Reads a head, or nothing yet where it is not complete.
 ///
 /// # Errors
 ///
 /// It is no request, and never will be.
-pub(crate) fn read(
-    bytes: &[u8],
-    max: &HeadMax,
-) -> Result<Option<(usize, Length)>, Box<Unreadable>> {
+pub(crate) fn read(bytes: &[u8], max: &HeadMax) -> Result<Option<Whole>, Box<Unreadable>> {
     let begin = bytes.iter().position(|it| !matches!(it, b'\r' | b'\n')).unwrap_or(bytes.len());
     if EMPTY_LEN_MAX < begin {
         return Err(Unreadable::new(400, "nothing but empty lines comes", A_REQUEST));
@@ -81,11 +89,18 @@ fn read_with<'b>(
     bytes: &'b [u8],
     fields: Fields<'_, 'b>,
     max: &HeadMax,
-) -> Result<Option<(usize, Length)>, Box<Unreadable>> {
+) -> Result<Option<Whole>, Box<Unreadable>> {
     let mut request = httparse::Request::new(&mut []);
     let read = match request.parse_with_uninit_headers(bytes, fields) {
         Ok(Status::Complete(len)) if len <= max.len => {
-            check(&request).map(|length| Some((len, length)))
+            check(&request).map(|(length, number)| {
+                // It lies in these bytes: so far behind where they begin.
+                let number = number.map(|number| {
+                    let begin = number.as_ptr().addr() - bytes.as_ptr().addr();
+                    begin..begin + number.len()
+                });
+                Some(Whole { len, length, number })
+            })
         }
         Ok(Status::Partial) if bytes.len() < max.len => Ok(None),
         Ok(_) => Err(too_long(&request, max)),
@@ -137,8 +152,11 @@ fn faulty(fault: Fault, request: &httparse::Request<'_, '_>, max: &HeadMax) -> B
     }
 }
 
-/// What hyper would not take, and what may be read in two ways.
-fn check(request: &httparse::Request<'_, '_>) -> Result<Length, Box<Unreadable>> {
+/// What hyper would not take, and what may be read in two ways.  With the length comes the number
+/// that says it, where there is one and no other.
+fn check<'b>(
+    request: &httparse::Request<'_, 'b>,
+) -> Result<(Length, Option<&'b [u8]>), Box<Unreadable>> {
     let target = request.path.unwrap_or_default();
     if URI_LEN_MAX < target.len() {
         let what = format!("the target of the request is longer than {URI_LEN_MAX} bytes");
@@ -147,7 +165,7 @@ fn check(request: &httparse::Request<'_, '_>) -> Result<Length, Box<Unreadable>>
     if !is_plain(target) && Uri::try_from(target).is_err() {
         return Err(Unreadable::new(400, "the target of the request cannot be read", A_REQUEST));
     }
-    let (mut length, mut encoding) = (None, None);
+    let (mut length, mut encoding, mut only) = (None, None, None);
     for field in request.headers.iter() {
         if field.name.len() == "transfer-encoding".len()
             && field.name.eq_ignore_ascii_case("transfer-encoding")
@@ -157,16 +175,19 @@ fn check(request: &httparse::Request<'_, '_>) -> Result<Length, Box<Unreadable>>
             && field.name.eq_ignore_ascii_case("content-length")
         {
             match number(field.value, 10).filter(|it| *it <= BODY_LEN_MAX) {
-                Some(given) if length.is_none_or(|before| before == given) => length = Some(given),
+                Some(given) if length.is_none_or(|before| before == given) => {
+                    only = length.is_none().then_some(field.value);
+                    length = Some(given);
+                }
                 _ => return Err(ambiguous()),
             }
         }
     }
     match (length, encoding) {
-        (length, None) => Ok(Length::Bytes(length.unwrap_or_default())),
+        (length, None) => Ok((Length::Bytes(length.unwrap_or_default()), only)),
         (Some(_), Some(_)) => Err(ambiguous()),
         (None, Some(encoding)) if request.version == Some(1) && is_chunked(encoding) => {
-            Ok(Length::Chunked)
+            Ok((Length::Chunked, None))
         }
         (None, Some(_)) => Err(Unreadable::new(
             400,
@@ -301,8 +322,9 @@ mod tests {
         for (head, length) in [
             ("GET / HTTP/1.1\r\n\r\n", Length::Bytes(0)),
             ("\r\nPOST /a?b HTTP/1.0\nContent-Length: 7\n\n", Length::Bytes(7)),
+            ("POST / HTTP/1.1\r\nContent-Length: 7\r\ncontent-length: 7\r\n\r\n", Length::Bytes(7)),
             (
-                "POST / HTTP/1.1\r\nContent-Length: 7\r\ncontent-length: 07\r\n\r\n",
+                "POST / HTTP/1.1\r\nContent-Length: 07\r\nc-Length: 7\r\ncontent-length: 07\r\nx-length: 7\r\n\r\n",
                 Length::Bytes(7),
             ),
             ("POST / HTTP/1.1\r\nTransfer-encoding: gzip, Chunked\r\n\r\n", Length::Chunked),
@@ -311,7 +333,11 @@ mod tests {
                 assert_eq!(read(&head.as_bytes()[..end], &MAX).unwrap(), None, "{head:?} {end}");
             }
             let more = [head, "GET"].concat();
-            assert_eq!(read(more.as_bytes(), &MAX).unwrap(), Some((head.len(), length)));
+            let whole = read(more.as_bytes(), &MAX).unwrap().unwrap();
+            assert_eq!((whole.len, whole.length), (head.len(), length));
+            // The number is named where it stands, unless there are two.
+            let named = whole.number.map(|it| &more[it]);
+            assert_eq!(named, (head.matches("ength: 7").count() == 1).then_some("7"), "{head:?}");
         }
     }
 
@@ -348,7 +374,8 @@ mod tests {
     fn more_fields_than_usual_can_be_allowed() {
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
         let max = HeadMax { len: 4096, count: 200 };
-        assert_eq!(read(many.as_bytes(), &max).unwrap(), Some((many.len(), Length::Bytes(0))));
+        let whole = Whole { len: many.len(), length: Length::Bytes(0), number: None };
+        assert_eq!(read(many.as_bytes(), &max).unwrap(), Some(whole));
         read(many.as_bytes(), &HeadMax { count: 199, ..max }).unwrap_err();
     }
 
@@ -381,7 +408,8 @@ mod tests {
             let stand_in = head.stand_in();
             assert!(stand_in.starts_with(method.as_bytes()));
             let read = read(stand_in, &MAX).unwrap();
-            assert_eq!(read, Some((stand_in.len(), Length::Bytes(0))));
+            let whole = Whole { len: stand_in.len(), length: Length::Bytes(0), number: None };
+            assert_eq!(read, Some(whole));
         }
     }
 }
