@@ -336,7 +336,7 @@ mod tests {
             let whole = read(more.as_bytes(), &MAX).unwrap().unwrap();
             assert_eq!((whole.len, whole.length), (head.len(), length));
             // The number is named where it stands, unless there are two.
-            let named = whole.number.map(|it| &more[it]);
+            let named = whole.number.and_then(|it| more.get(it));
             assert_eq!(named, (head.matches("ength: 7").count() == 1).then_some("7"), "{head:?}");
         }
     }

@@ -82,10 +82,11 @@ mod tests {
                 others.push(head.replace(" 0", &format!(" {number}")));
             }
             for at in 0..head.len() {
-                others.push(head[..at].to_owned());
+                let (before, after) = head.split_at(at);
+                others.push(before.to_owned());
                 for byte in ["\0", "\r", "\n", " ", "x", "1", ":", ","] {
-                    others.push([&head[..at], byte, &head[at..]].concat());
-                    others.push([&head[..at], byte, &head[at + 1..]].concat());
+                    others.push([before, byte, after].concat());
+                    others.push([before, byte, after.get(1..).unwrap()].concat());
                 }
             }
             let mut again = 0;
