@@ -75,7 +75,9 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<GrowthRepo
 
 async fn one(plan: &Plan, workload: &Workload, of: Of, folder: &Path) -> Result<GrowthReport> {
     let counts: Vec<usize> = match of {
-        Of::Sessions => plan.growth_sessions.iter().map(|it| fitting((*it).max(ASKING))).collect(),
+        Of::Sessions => {
+            plan.growth_sessions.iter().map(|it| fitting((*it).max(ASKING), 2)).collect()
+        }
         Of::Servers => plan.growth_servers.clone(),
     };
     let mut sizes: Vec<(usize, Vec<Outcome>)> =

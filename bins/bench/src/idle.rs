@@ -49,14 +49,17 @@ const CASES: [(Wire, Wire, &[Leg]); 4] = [
 /// As [`crate::rounds::measure`].
 pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport>> {
     let mut reports = Vec::new();
-    let sessions = fitting(plan.idle_sessions);
-    if sessions < plan.idle_sessions {
-        let wanted = plan.idle_sessions;
-        crate::say(&format!(
-            "idle: {sessions} sessions instead of {wanted}: a process may have no more descriptors"
-        ));
-    }
     for (front, behind, legs) in CASES {
+        // A stream and what is asked beside it, on each side that is HTTP.
+        let sessions = fitting(plan.idle_sessions, if behind == Wire::Stdio { 2 } else { 4 });
+        if sessions < plan.idle_sessions {
+            crate::say(&format!(
+                "idle · {} → {}: {sessions} sessions instead of {}: a process may have no more descriptors",
+                front.text(),
+                behind.text(),
+                plan.idle_sessions
+            ));
+        }
         let peers = plan.peers.iter().map(|it| Leg::Peer(*it));
         for leg in plan.legs(legs).chain(peers) {
             let wanted = Wanted { idle: Some(sessions), ..Wanted::of(leg, front, behind) };
@@ -72,9 +75,9 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path) -> Result<Vec<IdleReport
     Ok(reports)
 }
 
-/// So many of these sessions as descriptors allow: what is between has two for each.  Ours and
-/// those of what we start are raised to what this user may have.
-pub(crate) fn fitting(wanted: usize) -> usize {
+/// So many of these sessions as descriptors allow, where what is between has `each` for each.  Ours
+/// and those of what we start are raised to what this user may have.
+pub(crate) fn fitting(wanted: usize, each: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -82,7 +85,7 @@ pub(crate) fn fitting(wanted: usize) -> usize {
         Ok(()) => most,
         Err(_) => limit.current.unwrap_or(u64::MAX),
     };
-    let fit = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(SPARE) / 2;
+    let fit = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(SPARE) / each.max(1);
     wanted.min(fit.max(1))
 }
 
