@@ -150,6 +150,21 @@ mod tests {
         assert!(kept.take_back().is_none() && kept.bytes == 0 && kept.copies.is_empty());
     }
 
+    /// Deeper than serde_json reads by itself, and with all that is odd in a text.
+    #[test]
+    fn whatever_was_a_message_is_one_again() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let params = format!(r#"{{"n":{deep},"a":"\u0000\ud83d\ude00 \"é\"","a":1e999}}"#);
+        let said = format!(r#" {{"method":"n", "params":{params},"jsonrpc":"2.0" }}"#);
+        let said = Message::parse(said).unwrap();
+        assert!(said.as_bytes().len() <= COPIED_LEN_MAX);
+        let mut kept = Kept::default();
+        kept.keep(&said, MAX);
+        assert!(matches!(kept.entries.front().unwrap().what, What::Copy(_)));
+        let back = kept.take_back().unwrap();
+        assert_eq!((back.as_bytes(), back.body()), (said.as_bytes(), said.body()));
+    }
+
     #[test]
     fn what_is_longer_than_all_that_may_be_kept_is_not_kept() {
         let mut kept = Kept::default();
